@@ -1,0 +1,2 @@
+//! Benchmarks of a mount, ours beside the C implementation.
+fn main() {}

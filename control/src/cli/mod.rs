@@ -1,0 +1,1 @@
+//! The `gluster` command line: commands, their requests and GlusterFS's output layouts.

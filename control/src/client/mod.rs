@@ -1,0 +1,1 @@
+//! Bootstrap of every client process: volfile, topology, name resolution, ports, data-path cores.

@@ -1,0 +1,1 @@
+//! The management daemon: volumes and their files, options, brick supervision, the management programs.

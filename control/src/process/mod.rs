@@ -1,0 +1,1 @@
+//! What every process does at start: arguments, daemonizing, pid file, logs, signals.

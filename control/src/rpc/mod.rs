@@ -1,0 +1,1 @@
+//! RPC over the control runtime: server and client side.

@@ -1,0 +1,1 @@
+//! The control runtime. The only file that names tokio-uring.

@@ -1,0 +1,1 @@
+//! Volfiles: grammar, syntax tree, writer, and the graphs that are generated.

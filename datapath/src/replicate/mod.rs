@@ -1,0 +1,1 @@
+//! AFR: transactions, quorum, read choice and heal over the bricks of one replica set.

@@ -1,0 +1,1 @@
+//! RPC records over a stream: reading, coalesced sending, and matching replies to calls.

@@ -1,0 +1,1 @@
+//! Safe wrappers over system calls. All `unsafe` of the crate outside the ring lives here.

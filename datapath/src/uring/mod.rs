@@ -1,0 +1,1 @@
+//! The io_uring driver: ring, in-flight slab and registered buffers.

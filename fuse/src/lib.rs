@@ -1,0 +1,1 @@
+//! The FUSE mount client: kernel requests to file operations and back.
