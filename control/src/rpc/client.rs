@@ -1,0 +1,244 @@
+//! The calling side of a control connection: xid matching, time limits, callbacks.
+//!
+//! Reconnecting is the caller's business: a [`Client`] is one connection and ends with it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::message::{self, AcceptStatus, CallHeader, Credential, Message, ReplyStatus};
+use super::record::RecordReader;
+use super::{Address, ProgramId};
+use crate::rt::{self, OwnedTask, Stream, sync};
+
+/// First xid of a connection, as GlusterFS's (wire-protocol.md 1.4).
+const FIRST_XID: u32 = 2;
+
+/// A call from the server to this client. It is never answered.
+#[derive(Debug, Clone)]
+pub struct Callback {
+    /// The callback program.
+    pub program: ProgramId,
+    /// Its procedure.
+    pub procedure: u32,
+    /// Its arguments, undecoded.
+    pub args: Bytes,
+}
+
+/// Takes the callbacks of a connection.
+pub type CallbackHandler = Rc<dyn Fn(Callback)>;
+
+/// Why a call has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallError {
+    /// The connection ended (the text says how) before the reply came.
+    Disconnected(String),
+    /// The server accepted the call but did not carry it out.
+    Refused(AcceptStatus),
+    /// The server denied the call: kind and detail as on the wire (wire-protocol.md 1.3).
+    Denied(u32, u32),
+    /// No reply within the time limit.
+    TimedOut(Duration),
+}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CallError::Disconnected(why) => write!(f, "disconnected: {why}"),
+            CallError::Refused(why) => write!(f, "refused by the server: {why}"),
+            CallError::Denied(1, 2) => f.write_str("denied: the server wants a privileged source port"),
+            CallError::Denied(kind, detail) => write!(f, "denied by the server ({kind}, {detail})"),
+            CallError::TimedOut(limit) => write!(f, "no reply within {} ms", limit.as_millis()),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+type Waiter = sync::oneshot::Sender<Result<Bytes, CallError>>;
+
+struct Shared {
+    next_xid: Cell<u32>,
+    waiting: RefCell<HashMap<u32, Waiter>>,
+    outgoing: sync::mpsc::UnboundedSender<Vec<u8>>,
+    ended: sync::watch::Sender<Option<String>>,
+    peer: Address,
+    local: Address,
+}
+
+impl Shared {
+    /// Fails all outstanding calls and marks the connection ended; the first reason stays.
+    fn end(&self, why: String) {
+        let why = self.ended.borrow().clone().unwrap_or(why);
+        self.ended.send_replace(Some(why.clone()));
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        for waiter in waiting.into_values() {
+            // A caller that gave up has dropped its end.
+            let _ = waiter.send(Err(CallError::Disconnected(why.clone())));
+        }
+    }
+}
+
+/// One connection to a server. Clones share it; it is closed when the last clone is dropped.
+#[derive(Clone)]
+pub struct Client {
+    shared: Rc<Shared>,
+    _tasks: Rc<(OwnedTask<()>, OwnedTask<()>)>,
+    stream: Stream,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("peer", &self.shared.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Connects to `address`. `callbacks` gets every call the server makes on this connection.
+    pub async fn connect(address: &Address, callbacks: CallbackHandler) -> std::io::Result<Client> {
+        Ok(Client::over(Stream::connect(address).await?, callbacks))
+    }
+
+    /// Connects and ignores callbacks.
+    pub async fn connect_plain(address: &Address) -> std::io::Result<Client> {
+        Client::connect(address, Rc::new(|_| ())).await
+    }
+
+    /// Uses a connected stream.
+    pub fn over(stream: Stream, callbacks: CallbackHandler) -> Client {
+        let (outgoing, queue) = sync::mpsc::unbounded_channel();
+        let shared = Rc::new(Shared {
+            next_xid: Cell::new(FIRST_XID),
+            waiting: RefCell::default(),
+            outgoing,
+            ended: sync::watch::Sender::new(None),
+            peer: stream.peer().clone(),
+            local: stream.local().clone(),
+        });
+        let reader = rt::spawn_owned(read_loop(stream.clone(), shared.clone(), callbacks));
+        let writer = rt::spawn_owned(write_loop(stream.clone(), shared.clone(), queue));
+        Client {
+            shared,
+            _tasks: Rc::new((reader, writer)),
+            stream,
+        }
+    }
+
+    /// Calls a procedure and waits for its result body, for `limit` at most.
+    pub async fn call(
+        &self,
+        program: ProgramId,
+        procedure: u32,
+        args: &[u8],
+        limit: Duration,
+    ) -> Result<Bytes, CallError> {
+        if let Some(why) = self.end_reason() {
+            return Err(CallError::Disconnected(why));
+        }
+        let xid = self.shared.next_xid.get();
+        self.shared.next_xid.set(xid.wrapping_add(1));
+        let ProgramId { number, version } = program;
+        let header = CallHeader {
+            xid,
+            program: number,
+            version,
+            procedure,
+            credential: Credential::own(),
+        };
+        let (waiter, reply) = sync::oneshot::channel();
+        self.shared.waiting.borrow_mut().insert(xid, waiter);
+        if self.shared.outgoing.send(message::encode_call(&header, args)).is_err() {
+            self.shared.end("the connection's writer has ended".to_owned());
+        }
+        let result = rt::timeout(limit, reply).await;
+        self.shared.waiting.borrow_mut().remove(&xid);
+        match result {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(CallError::Disconnected("connection dropped".to_owned())),
+            Err(_) => Err(CallError::TimedOut(limit)),
+        }
+    }
+
+    /// Why the connection ended, if it has.
+    pub fn end_reason(&self) -> Option<String> {
+        self.shared.ended.borrow().clone()
+    }
+
+    /// Waits for the end of the connection and says why it ended.
+    pub async fn ended(&self) -> String {
+        let mut watch = self.shared.ended.subscribe();
+        loop {
+            if let Some(why) = watch.borrow_and_update().clone() {
+                return why;
+            }
+            if watch.changed().await.is_err() {
+                return "connection dropped".to_owned();
+            }
+        }
+    }
+
+    /// Ends the connection; outstanding calls fail.
+    pub fn close(&self) {
+        self.shared.end("closed by this side".to_owned());
+        self.stream.shutdown();
+    }
+
+    /// The server's address.
+    pub fn peer(&self) -> &Address {
+        &self.shared.peer
+    }
+
+    /// This side's address.
+    pub fn local(&self) -> &Address {
+        &self.shared.local
+    }
+}
+
+async fn read_loop(stream: Stream, shared: Rc<Shared>, callbacks: CallbackHandler) {
+    let mut records = RecordReader::new(stream.clone());
+    let why = loop {
+        let record = match records.next().await {
+            Ok(record) => record,
+            Err(e) => break e.to_string(),
+        };
+        // The message type decides first: a callback's xid regularly equals that of an outstanding call.
+        match message::decode(record) {
+            Ok(Message::Call(header, args)) => callbacks(Callback {
+                program: ProgramId::new(header.program, header.version),
+                procedure: header.procedure,
+                args,
+            }),
+            Ok(Message::Reply { xid, status, body }) => {
+                let Some(waiter) = shared.waiting.borrow_mut().remove(&xid) else {
+                    tracing::debug!("{}: reply with xid {xid} that nobody waits for", shared.peer);
+                    continue;
+                };
+                let result = match status {
+                    ReplyStatus::Success => Ok(body),
+                    ReplyStatus::Accepted(why) => Err(CallError::Refused(why)),
+                    ReplyStatus::Denied(kind, detail) => Err(CallError::Denied(kind, detail)),
+                };
+                // A caller that gave up has dropped its end.
+                let _ = waiter.send(result);
+            }
+            Err(e) => break format!("malformed message: {}", e.0),
+        }
+    };
+    shared.end(why);
+    stream.shutdown();
+}
+
+async fn write_loop(stream: Stream, shared: Rc<Shared>, mut queue: sync::mpsc::UnboundedReceiver<Vec<u8>>) {
+    while let Some(record) = queue.recv().await {
+        if let Err(e) = stream.write_all(record).await {
+            shared.end(format!("socket error: {e}"));
+            stream.shutdown();
+            return;
+        }
+    }
+}
