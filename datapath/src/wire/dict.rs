@@ -113,7 +113,9 @@ impl Dict {
 
     /// An empty dictionary (count 0 on the wire).
     pub const fn new() -> Dict {
-        Dict { pairs: Some(Vec::new()) }
+        Dict {
+            pairs: Some(Vec::new()),
+        }
     }
 
     /// A dictionary of these pairs, in this order.
@@ -226,7 +228,9 @@ mod tests {
     fn set_replaces_and_remove_removes() {
         let mut d = Dict::null();
         assert!(d.is_null() && d.is_empty());
-        d.set("a", Value::Int(1)).set("b", Value::str("two")).set("a", Value::Uint(3));
+        d.set("a", Value::Int(1))
+            .set("b", Value::str("two"))
+            .set("a", Value::Uint(3));
         assert_eq!(d.len(), 2);
         assert_eq!(d.get_i64("a"), Some(3));
         assert_eq!(d.get_str("b"), Some("two"));
@@ -236,7 +240,9 @@ mod tests {
 
     #[test]
     fn getters_are_tolerant_of_types() {
-        let d = Dict::new().with("n", Value::str("42")).with("g", Value::ptr(vec![7u8; 16]));
+        let d = Dict::new()
+            .with("n", Value::str("42"))
+            .with("g", Value::ptr(vec![7u8; 16]));
         assert_eq!(d.get_i64("n"), Some(42));
         assert_eq!(d.get_u64("n"), Some(42));
         assert_eq!(d.get_gfid("g"), Some(Gfid([7; 16])));

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::xdr::{DecodeError, Decoder, Encoder, Xdr};
+
 /// A GlusterFS file id: 16 raw bytes, written as a lower-case UUID.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Gfid(pub [u8; 16]);
@@ -58,6 +60,17 @@ impl fmt::Display for Gfid {
 impl fmt::Debug for Gfid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// `opaque[16]`.
+impl Xdr for Gfid {
+    fn encode(&self, e: &mut Encoder) {
+        e.put_raw(&self.0);
+    }
+
+    fn decode(d: &mut Decoder<'_>) -> Result<Gfid, DecodeError> {
+        d.array().map(Gfid)
     }
 }
 
@@ -119,7 +132,12 @@ mod tests {
 
     #[test]
     fn bad_text_is_refused() {
-        for bad in ["", "26d7968e-2176-42b7-8d61-026858529a1", "26d7968e+2176-42b7-8d61-026858529a14", "g6d7968e-2176-42b7-8d61-026858529a14"] {
+        for bad in [
+            "",
+            "26d7968e-2176-42b7-8d61-026858529a1",
+            "26d7968e+2176-42b7-8d61-026858529a14",
+            "g6d7968e-2176-42b7-8d61-026858529a14",
+        ] {
             assert_eq!(bad.parse::<Gfid>(), Err(BadGfid), "{bad}");
         }
     }

@@ -1,6 +1,7 @@
 //! The attributes of an inode on the wire: gfx_iattx and gfx_mdata_iatt (wire-protocol.md 3.1).
 
 use super::Gfid;
+use super::xdr::xdr_fields;
 
 /// gfx_iattx: what a brick says of an inode. 148 bytes on the wire; all zero means "no information".
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -39,6 +40,8 @@ pub struct Iatt {
 impl Iatt {
     /// The flags a posix brick sends: everything except the birth time.
     pub const VALID: u64 = 0x17ff;
+    /// Bytes it takes on the wire.
+    pub const WIRE_LEN: usize = 148;
 
     /// The file-type bits of `mode` (`S_IFDIR`, `S_IFREG`, ...).
     pub fn file_type(&self) -> u32 {
@@ -71,4 +74,60 @@ pub struct MdataIatt {
     pub atime_nsec: u32,
     pub mtime_nsec: u32,
     pub ctime_nsec: u32,
+}
+
+xdr_fields!(Iatt {
+    gfid,
+    flags,
+    ino,
+    dev,
+    rdev,
+    size,
+    blocks,
+    attributes,
+    attributes_mask,
+    atime,
+    mtime,
+    ctime,
+    btime,
+    atime_nsec,
+    mtime_nsec,
+    ctime_nsec,
+    btime_nsec,
+    nlink,
+    uid,
+    gid,
+    blksize,
+    mode,
+});
+
+xdr_fields!(MdataIatt {
+    atime,
+    mtime,
+    ctime,
+    atime_nsec,
+    mtime_nsec,
+    ctime_nsec
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::xdr::Xdr;
+
+    #[test]
+    fn wire_sizes() {
+        assert_eq!(Iatt::default().to_bytes().len(), Iatt::WIRE_LEN);
+        assert_eq!(MdataIatt::default().to_bytes().len(), 36);
+    }
+
+    #[test]
+    fn mode_is_the_last_word() {
+        let bytes = Iatt {
+            mode: 0x81a4,
+            ..Iatt::default()
+        }
+        .to_bytes();
+        assert_eq!(bytes[144..], [0, 0, 0x81, 0xa4]);
+    }
 }

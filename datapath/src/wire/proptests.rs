@@ -1,0 +1,109 @@
+//! Property tests of every structure: what is encoded decodes to the same, and no damage makes a decoder panic.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::sample::{Entropy, Sampler};
+use super::{Dict, Gfid, Iatt, Key, MdataIatt, OldDict, Value, auth, fop, registry, rpc};
+
+/// The samplers of the hand-written codecs.
+const BASE: &[Sampler] = &[
+    Sampler::of::<Gfid>("Gfid"),
+    Sampler::of::<Iatt>("Iatt"),
+    Sampler::of::<MdataIatt>("MdataIatt"),
+    Sampler::of::<Key>("Key"),
+    Sampler::of::<Value>("Value"),
+    Sampler::of::<Dict>("Dict"),
+    Sampler::of::<OldDict>("OldDict"),
+    Sampler::of::<auth::Credential>("Credential"),
+    Sampler::of::<rpc::CallHeader>("CallHeader"),
+    Sampler::of::<rpc::ReplyHeader>("ReplyHeader"),
+    Sampler::of::<fop::DirEntry>("DirEntry"),
+    Sampler::of::<fop::DirEntryPlus>("DirEntryPlus"),
+];
+
+fn samplers() -> impl Iterator<Item = &'static Sampler> {
+    [
+        BASE,
+        fop::parts::SAMPLERS,
+        fop::requests::SAMPLERS,
+        fop::replies::SAMPLERS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+#[test]
+fn every_decoder_has_a_sampler() {
+    let mut sampled: Vec<_> = samplers().map(|s| s.name).collect();
+    let mut decoded: Vec<_> = registry::decoders().map(|d| d.name).collect();
+    sampled.sort_unstable();
+    decoded.sort_unstable();
+    assert_eq!(sampled, decoded);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn every_structure_round_trips(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        for sampler in samplers() {
+            if let Err(why) = (sampler.round_trip)(&mut Entropy::new(&bytes)) {
+                prop_assert!(false, "{}: {}", sampler.name, why);
+            }
+        }
+    }
+
+    #[test]
+    fn no_truncation_and_no_mutation_panics(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+        at in any::<prop::sample::Index>(),
+        xor in 1u8..,
+    ) {
+        for (sampler, entry) in samplers().zip(sorted_like(samplers())) {
+            let good = (sampler.round_trip)(&mut Entropy::new(&bytes)).map_err(TestCaseError::fail)?;
+            if good.is_empty() {
+                continue;
+            }
+            let cut = at.index(good.len());
+            // A shorter encoding may be a whole other value only if every byte of it was read.
+            if let Ok(recoded) = entry.recode(&good.slice(..cut)) {
+                prop_assert_eq!(recoded.rest.len() + recoded.encoded.len(), cut, "{}", entry.name);
+            }
+            let mut bad = good.to_vec();
+            bad[cut] ^= xor;
+            check_stable(entry, &Bytes::from(bad))?;
+        }
+    }
+
+    #[test]
+    fn no_noise_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let bytes = Bytes::from(bytes);
+        for entry in registry::decoders() {
+            check_stable(entry, &bytes)?;
+        }
+    }
+}
+
+/// The decoder of each sampler.
+fn sorted_like(
+    samplers: impl Iterator<Item = &'static Sampler>,
+) -> impl Iterator<Item = &'static registry::DecoderEntry> {
+    samplers.filter_map(|s| registry::decoders().find(|d| d.name == s.name))
+}
+
+/// If damaged bytes decode at all, then what they mean survives encoding and decoding.
+fn check_stable(entry: &registry::DecoderEntry, bytes: &Bytes) -> Result<(), TestCaseError> {
+    let Ok(first) = entry.recode(bytes) else { return Ok(()) };
+    match entry.recode(&first.encoded) {
+        Ok(second) => {
+            prop_assert!(second.rest.is_empty(), "{}: bytes left over after encoding", entry.name);
+            prop_assert_eq!(second.encoded, first.encoded, "{}: not stable", entry.name);
+            Ok(())
+        }
+        Err(e) => Err(TestCaseError::fail(format!(
+            "{}: own encoding does not decode: {e}",
+            entry.name
+        ))),
+    }
+}
