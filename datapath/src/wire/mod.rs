@@ -4,13 +4,20 @@
 //! allocates by a length it has not checked against the bytes at hand. Facts: `wire-protocol.md`.
 
 pub mod auth;
+pub mod brickop;
+pub mod callback;
+pub mod cli;
 mod dict;
 mod dict_codec;
+pub mod dump;
 pub mod flags;
 pub mod fop;
 mod gfid;
+pub mod handshake;
 mod iatt;
 pub mod olddict;
+pub mod peer;
+pub mod portmap;
 pub mod program;
 #[cfg(test)]
 mod proptests;

@@ -243,7 +243,7 @@ impl fmt::Debug for OldDict {
 #[cfg(test)]
 impl super::sample::Sample for OldDict {
     fn sample(s: &mut super::sample::Entropy<'_>) -> OldDict {
-        if s.byte() % 4 == 0 {
+        if s.byte().is_multiple_of(4) {
             return OldDict::null();
         }
         let len = s.below(6);

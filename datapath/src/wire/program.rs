@@ -1,5 +1,5 @@
-//! The RPC programs, their versions and the procedure numbers that belong to no structure module
-//! (wire-protocol.md 2.1).
+//! The RPC programs, their versions and names (wire-protocol.md 2.1). Procedures stand
+//! with their structures.
 
 /// A program and its version, as a call header carries them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,6 +10,13 @@ pub struct Program {
     pub version: u32,
     /// The name DUMP gives it.
     pub name: &'static str,
+}
+
+impl Program {
+    /// Number and version, by which a program is found.
+    pub const fn key(self) -> (u32, u32) {
+        (self.number, self.version)
+    }
 }
 
 const fn program(number: u32, version: u32, name: &'static str) -> Program {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::sample::{Entropy, Sampler};
 use super::{Dict, Gfid, Iatt, Key, MdataIatt, OldDict, Value, auth, fop, registry, rpc};
+use super::{brickop, callback, cli, dump, handshake, peer, portmap};
 
 /// The samplers of the hand-written codecs.
 const BASE: &[Sampler] = &[
@@ -20,6 +21,8 @@ const BASE: &[Sampler] = &[
     Sampler::of::<rpc::ReplyHeader>("ReplyHeader"),
     Sampler::of::<fop::DirEntry>("DirEntry"),
     Sampler::of::<fop::DirEntryPlus>("DirEntryPlus"),
+    Sampler::of::<peer::WideUuid>("WideUuid"),
+    Sampler::of::<peer::UnfriendReq>("UnfriendReq"),
 ];
 
 fn samplers() -> impl Iterator<Item = &'static Sampler> {
@@ -28,6 +31,13 @@ fn samplers() -> impl Iterator<Item = &'static Sampler> {
         fop::parts::SAMPLERS,
         fop::requests::SAMPLERS,
         fop::replies::SAMPLERS,
+        dump::SAMPLERS,
+        handshake::SAMPLERS,
+        portmap::SAMPLERS,
+        callback::SAMPLERS,
+        cli::SAMPLERS,
+        brickop::SAMPLERS,
+        peer::SAMPLERS,
     ]
     .into_iter()
     .flatten()

@@ -156,7 +156,7 @@ impl Sample for Value {
 
 impl Sample for Dict {
     fn sample(s: &mut Entropy<'_>) -> Dict {
-        if s.byte() % 4 == 0 {
+        if s.byte().is_multiple_of(4) {
             return Dict::null();
         }
         let len = s.below(6);

@@ -493,6 +493,79 @@ macro_rules! xdr_structs {
 }
 pub(crate) use xdr_structs;
 
+/// Defines a number of the protocol with its conversions.
+macro_rules! wire_enum {
+    ($( #[$meta:meta] )* $name:ident { $( $(#[$vmeta:meta])* $variant:ident = $num:literal ),* $(,)? }) => {
+        $( #[$meta] )*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        #[repr(u32)]
+        #[allow(missing_docs, reason = "the names are the protocol's own")]
+        pub enum $name { $( $(#[$vmeta])* $variant = $num ),* }
+
+        impl $name {
+            /// The variant of a number off the wire, if it is one.
+            pub fn from_wire(number: u32) -> Option<$name> {
+                match number {
+                    $( $num => Some($name::$variant), )*
+                    _ => None,
+                }
+            }
+
+            /// The number on the wire.
+            pub fn to_wire(self) -> u32 {
+                self as u32
+            }
+        }
+    };
+}
+pub(crate) use wire_enum;
+
+/// Defines the procedures of a program: number, GlusterFS's name, request and reply. `()` is an empty body.
+macro_rules! xdr_procs {
+    ($( #[$meta:meta] )* $name:ident in $group:literal {
+        $( $(#[$vmeta:meta])* $variant:ident = $num:literal, $text:literal : $req:ty => $rsp:ty ; )*
+    }) => {
+        $( #[$meta] )*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u32)]
+        #[allow(missing_docs, reason = "the names are the protocol's own")]
+        pub enum $name { $( $(#[$vmeta])* $variant = $num ),* }
+
+        impl $name {
+            /// Every procedure.
+            pub const ALL: &[$name] = &[$( $name::$variant ),*];
+
+            /// The procedure of a number, if there is one.
+            pub fn from_u32(number: u32) -> Option<$name> {
+                match number {
+                    $( $num => Some($name::$variant), )*
+                    _ => None,
+                }
+            }
+
+            /// GlusterFS's name, upper case.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $( $name::$variant => $text, )*
+                }
+            }
+
+            /// Name and decoders.
+            pub fn procedure(self) -> $crate::wire::registry::Procedure {
+                use $crate::wire::registry::{DecoderEntry, Procedure};
+                match self {
+                    $( $name::$variant => Procedure {
+                        name: $text,
+                        request: DecoderEntry::of::<$req>($group, stringify!($req)),
+                        reply: DecoderEntry::of::<$rsp>($group, stringify!($rsp)),
+                    }, )*
+                }
+            }
+        }
+    };
+}
+pub(crate) use xdr_procs;
+
 #[cfg(test)]
 mod tests {
     use super::*;

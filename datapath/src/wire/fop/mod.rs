@@ -22,8 +22,8 @@ pub use requests::{
     SetxattrReq, StatReq, StatfsReq, SymlinkReq, TruncateReq, UnlinkReq, WriteReq, XattropReq, ZerofillReq,
 };
 
-use super::registry::DecoderEntry;
-use super::xdr::{DecodeError, Decoder, Encoder, Why, Xdr};
+use super::dump::GfCommonRsp;
+use super::xdr::{DecodeError, Decoder, Encoder, Why, Xdr, xdr_procs};
 
 /// The fd of a fop that shall work on the gfid alone: the server opens the file for its duration.
 pub const ANONYMOUS_FD: i64 = -2;
@@ -40,50 +40,14 @@ pub trait Fop: Xdr {
 
 macro_rules! fops {
     ($( $variant:ident = $num:literal, $text:literal : $req:ident => $rsp:ident ; )*) => {
-        /// A procedure number. They are not GlusterFS's internal fop numbers.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-        #[repr(u32)]
-        #[allow(missing_docs, reason = "the names are the protocol's own")]
-        pub enum Proc {
-            /// Answered without looking at anything.
-            Null = 0,
-            $( $variant = $num, )*
-            /// Removed from the protocol; a server answers GARBAGE_ARGS.
-            Compound = 49,
-        }
-
-        impl Proc {
-            /// Every procedure.
-            pub const ALL: &[Proc] = &[Proc::Null, $( Proc::$variant, )* Proc::Compound];
-
-            /// The procedure of a number, if there is one.
-            pub fn from_u32(number: u32) -> Option<Proc> {
-                match number {
-                    0 => Some(Proc::Null),
-                    $( $num => Some(Proc::$variant), )*
-                    49 => Some(Proc::Compound),
-                    _ => None,
-                }
-            }
-
-            /// GlusterFS's name, upper case.
-            pub fn name(self) -> &'static str {
-                match self {
-                    Proc::Null => "NULL",
-                    $( Proc::$variant => $text, )*
-                    Proc::Compound => "COMPOUND",
-                }
-            }
-
-            /// The decoders of request and reply; none for NULL and COMPOUND, which have no structures.
-            pub fn decoders(self) -> Option<(DecoderEntry, DecoderEntry)> {
-                match self {
-                    Proc::Null | Proc::Compound => None,
-                    $( Proc::$variant => Some((
-                        DecoderEntry::of::<$req>("fop", stringify!($req)),
-                        DecoderEntry::of::<$rsp>("fop", stringify!($rsp)),
-                    )), )*
-                }
+        xdr_procs! {
+            /// A procedure number. They are not GlusterFS's internal fop numbers.
+            Proc in "fop" {
+                /// Answered without looking at anything.
+                Null = 0, "NULL": () => GfCommonRsp;
+                $( $variant = $num, $text: $req => $rsp; )*
+                /// Removed from the protocol; a server answers GARBAGE_ARGS.
+                Compound = 49, "COMPOUND": () => ();
             }
         }
 

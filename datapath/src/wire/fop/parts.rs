@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::xdr::{DecodeError, Decoder, Encoder, ListItem, Xdr, xdr_structs};
+use crate::wire::xdr::{DecodeError, Decoder, Encoder, ListItem, Xdr, wire_enum, xdr_structs};
 use crate::wire::{Dict, Gfid, Iatt};
 
 xdr_structs! { "fop";
@@ -121,31 +121,6 @@ impl Xdr for DirEntryPlus {
 }
 
 impl ListItem for DirEntryPlus {}
-
-/// Defines a number of the protocol with its conversions.
-macro_rules! wire_enum {
-    ($( #[$meta:meta] )* $name:ident { $( $(#[$vmeta:meta])* $variant:ident = $num:literal ),* $(,)? }) => {
-        $( #[$meta] )*
-        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-        #[repr(u32)]
-        pub enum $name { $( $(#[$vmeta])* $variant = $num ),* }
-
-        impl $name {
-            /// The variant of a number off the wire, if it is one.
-            pub fn from_wire(number: u32) -> Option<$name> {
-                match number {
-                    $( $num => Some($name::$variant), )*
-                    _ => None,
-                }
-            }
-
-            /// The number on the wire.
-            pub fn to_wire(self) -> u32 {
-                self as u32
-            }
-        }
-    };
-}
 
 wire_enum! {
     /// What a lock is: `type` of [`Flock`], LK, INODELK and ENTRYLK.

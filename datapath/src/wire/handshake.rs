@@ -1,0 +1,115 @@
+//! Program 14398633: SETVOLUME of bricks, GETSPEC and its like of glusterd (wire-protocol.md 2.3, 4.3, 4.5).
+//!
+//! Structures only. The keys of the dictionaries and what they lead to belong to client and server.
+
+use bytes::Bytes;
+
+use super::OldDict;
+use super::dump::GfCommonRsp;
+use super::xdr::{xdr_procs, xdr_structs};
+
+xdr_procs! {
+    /// Procedures of both handshake programs, which share one number.
+    Proc in "handshake" {
+        /// Brick.
+        Setvolume = 1, "SETVOLUME": SetvolumeReq => SetvolumeRsp;
+        /// glusterd.
+        Getspec = 2, "GETSPEC": GetspecReq => GetspecRsp;
+        /// Brick; answered like PING of GF-DUMP.
+        Ping = 3, "PING": () => GfCommonRsp;
+        /// Brick; no client since 7 sends it.
+        SetLkVer = 4, "SET_LK_VER": SetLkVerReq => SetLkVerRsp;
+        /// glusterd; the rebalance process reports its status.
+        EventNotify = 5, "EVENT_NOTIFY": EventNotifyReq => EventNotifyRsp;
+        /// glusterd; gfapi asks.
+        GetVolumeInfo = 6, "GET_VOLUME_INFO": GetVolumeInfoReq => GetVolumeInfoRsp;
+        /// glusterd; the snapshot server asks.
+        GetSnapshotInfo = 7, "GET_SNAPSHOT_INFO": GetSnapshotInfoReq => GetSnapshotInfoRsp;
+    }
+}
+
+xdr_structs! { "handshake";
+    /// gf_setvolume_req: a client introduces itself to a brick.
+    SetvolumeReq {
+        dict: OldDict,
+    }
+
+    /// gf_setvolume_rsp. `op_errno` is 22 on success.
+    SetvolumeRsp {
+        op_ret: i32,
+        op_errno: i32,
+        dict: OldDict,
+    }
+
+    /// gf_getspec_req: asks for a volfile.
+    GetspecReq {
+        /// 1 for clients.
+        flags: u32,
+        key: Bytes,
+        /// min-op-version and max-op-version at least.
+        xdata: OldDict,
+    }
+
+    /// gf_getspec_rsp.
+    GetspecRsp {
+        /// Length of `spec` on success.
+        op_ret: i32,
+        op_errno: i32,
+        /// The volfile's text.
+        spec: Bytes,
+        xdata: OldDict,
+    }
+
+    /// gf_set_lk_ver_req.
+    SetLkVerReq {
+        uid: Bytes,
+        lk_ver: i32,
+    }
+
+    /// gf_set_lk_ver_rsp.
+    SetLkVerRsp {
+        op_ret: i32,
+        op_errno: i32,
+        lk_ver: i32,
+    }
+
+    /// gf_event_notify_req.
+    EventNotifyReq {
+        /// 0: rebalance status.
+        op: i32,
+        dict: OldDict,
+    }
+
+    /// gf_event_notify_rsp.
+    EventNotifyRsp {
+        op_ret: i32,
+        op_errno: i32,
+        dict: OldDict,
+    }
+
+    /// gf_get_volume_info_req.
+    GetVolumeInfoReq {
+        dict: OldDict,
+    }
+
+    /// gf_get_volume_info_rsp.
+    GetVolumeInfoRsp {
+        op_ret: i32,
+        op_errno: i32,
+        op_errstr: Bytes,
+        dict: OldDict,
+    }
+
+    /// gf_getsnap_name_uuid_req.
+    GetSnapshotInfoReq {
+        dict: OldDict,
+    }
+
+    /// gf_getsnap_name_uuid_rsp.
+    GetSnapshotInfoRsp {
+        op_ret: i32,
+        op_errno: i32,
+        op_errstr: Bytes,
+        dict: OldDict,
+    }
+}
