@@ -1,0 +1,81 @@
+//! Brick directories: plain ones, or each on a file system of its own in a loop-mounted image.
+//!
+//! A brick's metadata is extended attributes; they must fit the inode (512 bytes, XFS's default) or every create
+//! pays for an extra block.
+
+use super::error::{Context, Result, fail};
+use super::host::Lab;
+use super::record::Item;
+use super::run::Cmd;
+use super::xattr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// What a brick directory stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrickDisk {
+    /// A directory of the lab's own file system.
+    Directory,
+    /// A loop-mounted XFS image of this many MiB (at least 300).
+    Xfs(u64),
+    /// A loop-mounted ext4 image of this many MiB with 512-byte inodes.
+    Ext4(u64),
+}
+
+/// Makes `count` brick directories (they exist afterwards, empty).
+///
+/// # Errors
+/// When an image cannot be made or mounted, or extended attributes are not supported.
+pub fn make_bricks(lab: &Lab, disk: BrickDisk, count: usize) -> Result<Vec<PathBuf>> {
+    let home = lab.make_dir("bricks")?;
+    (1..=count).map(|number| make_brick(lab, disk, &home, number)).collect()
+}
+
+fn make_brick(lab: &Lab, disk: BrickDisk, home: &Path, number: usize) -> Result<PathBuf> {
+    let place = home.join(format!("brick{number}"));
+    fs::create_dir_all(&place).context(place.display())?;
+    if let Some((mib, mkfs)) = image_of(disk) {
+        let image = home.join(format!("brick{number}.img"));
+        File::create_new(&image)?.set_len(mib << 20).context(image.display())?;
+        Cmd::words(mkfs).arg(&image).run()?;
+        lab.record().add(&Item::Loop(image.clone()))?;
+        Cmd::words("mount -o loop,noatime").arg(&image).arg(&place).run()?;
+    }
+    // As administrators do it: the brick is a directory below the mount point, so that a disk that is not
+    // mounted is noticed.
+    let brick = place.join("0001");
+    fs::create_dir_all(&brick).context(brick.display())?;
+    check_xattrs(&brick)?;
+    Ok(brick)
+}
+
+fn image_of(disk: BrickDisk) -> Option<(u64, &'static str)> {
+    match disk {
+        BrickDisk::Directory => None,
+        BrickDisk::Xfs(mib) => Some((mib.max(300), "mkfs.xfs -q -i size=512")),
+        BrickDisk::Ext4(mib) => Some((mib, "mkfs.ext4 -q -I 512")),
+    }
+}
+
+/// Fails with the reason when `dir` cannot hold a brick's extended attributes.
+///
+/// # Errors
+/// When setting, reading or removing a `trusted.` attribute fails.
+pub fn check_xattrs(dir: &Path) -> Result<()> {
+    const NAME: &str = "trusted.ringluster.probe";
+    let value = [7u8; 64];
+    let what = || {
+        format!(
+            "{} cannot hold a brick: it needs trusted.* extended attributes",
+            dir.display()
+        )
+    };
+    xattr::set(dir, NAME, &value).context(what())?;
+    let back = xattr::get(dir, NAME).context(what())?;
+    xattr::remove(dir, NAME).context(what())?;
+    if back.as_deref() == Some(&value[..]) {
+        Ok(())
+    } else {
+        Err(fail(what()))
+    }
+}

@@ -1,0 +1,77 @@
+//! The scenarios of the suite: each a named test on a cluster of real processes.
+//!
+//! A scenario makes its own lab, so it can run alone (`cargo suite NAME`), and says by its [`Need`]s what it cannot
+//! do without; the suite skips it with that reason where it is missing. A scenario fails by returning an error.
+
+pub mod common;
+pub mod lab_on_c;
+
+use crate::lab::{Result, binaries};
+
+/// Something a scenario cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Our programs.
+    Ours,
+    /// The C implementation.
+    C,
+    /// fio.
+    Fio,
+    /// git.
+    Git,
+}
+
+/// One test.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// What it shows, in one line.
+    pub about: &'static str,
+    /// What it needs.
+    pub needs: &'static [Need],
+    /// Longest time it may take, in seconds.
+    pub seconds: u64,
+    /// The test.
+    pub run: fn() -> Result<()>,
+}
+
+/// Every scenario, in the order in which the suite runs them.
+pub const ALL: &[Scenario] = &[lab_on_c::SCENARIO];
+
+/// A scenario by name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().find(|scenario| scenario.name == name)
+}
+
+/// Why a scenario cannot run on this machine, if it cannot.
+#[must_use]
+pub fn reason_to_skip(scenario: &Scenario) -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("needs root".into());
+    }
+    if let Err(error) = std::fs::File::open("/dev/fuse") {
+        return Some(format!("/dev/fuse: {error}"));
+    }
+    scenario.needs.iter().find_map(lacking)
+}
+
+fn lacking(need: &Need) -> Option<String> {
+    match need {
+        Need::Ours => match binaries::ours_missing() {
+            Ok(missing) if missing.is_empty() => None,
+            Ok(missing) => Some(format!("not built: {}", missing.join(" "))),
+            Err(error) => Some(error.to_string()),
+        },
+        Need::C if binaries::c_installed() => None,
+        Need::C => Some("GlusterFS's C implementation is not installed".into()),
+        Need::Fio => tool("fio"),
+        Need::Git => tool("git"),
+    }
+}
+
+fn tool(name: &str) -> Option<String> {
+    let found = crate::lab::Cmd::new(name).arg("--version").succeeds();
+    (!found).then(|| format!("{name} is not installed"))
+}
