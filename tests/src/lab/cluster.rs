@@ -210,8 +210,16 @@ impl Cluster {
     /// # Errors
     /// When they are not within 30 seconds.
     pub fn restart_bricks(&self) -> Result<()> {
-        self.gluster(&["volume", "start", &self.volume, "force"])?.run()?;
-        self.wait_all_online()
+        // The C daemon may take a brick that has just died for a running one: it is asked again.
+        let mut last = Ok(());
+        for _ in 0..8 {
+            self.gluster(&["volume", "start", &self.volume, "force"])?.run()?;
+            last = self.wait_online_within(Duration::from_secs(4));
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
     }
 
     /// Waits until every brick is online.
@@ -219,7 +227,11 @@ impl Cluster {
     /// # Errors
     /// When they are not within 30 seconds.
     pub fn wait_all_online(&self) -> Result<()> {
-        wait_for("all bricks online", Duration::from_secs(30), || {
+        self.wait_online_within(Duration::from_secs(30))
+    }
+
+    fn wait_online_within(&self, limit: Duration) -> Result<()> {
+        wait_for("all bricks online", limit, || {
             let rows = self.status()?;
             let down: Vec<_> = rows
                 .iter()

@@ -43,6 +43,12 @@ impl Pid {
         stat_of(self.pid).is_some_and(|(state, start)| start == self.start && state != 'Z' && state != 'X')
     }
 
+    /// Whether even its zombie has been collected. Until then it looks alive to whoever asks with `kill(pid, 0)`.
+    #[must_use]
+    pub fn collected(&self) -> bool {
+        stat_of(self.pid).is_none_or(|(_, start)| start != self.start)
+    }
+
     /// Sends a signal. A process that is gone already is no error.
     ///
     /// # Errors
