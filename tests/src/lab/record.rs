@@ -173,10 +173,11 @@ impl Record {
                 problems.push(error.to_string());
             }
         }
-        if mounts::under(&self.dir).is_empty() {
-            if let Err(error) = fs::remove_dir_all(&self.dir) {
-                problems.push(format!("{}: {error}", self.dir.display()));
-            }
+        // Never into something that is still mounted.
+        if mounts::under(&self.dir).is_empty()
+            && let Err(error) = fs::remove_dir_all(&self.dir)
+        {
+            problems.push(format!("{}: {error}", self.dir.display()));
         }
         if problems.is_empty() {
             Ok(())
