@@ -1,1 +1,12 @@
 //! RPC records over a stream: reading, coalesced sending, and matching replies to calls.
+//!
+//! Both sides use it: a client's [`Connection`] and a brick's service. What a program's procedures mean is not
+//! known here.
+
+mod connection;
+mod outbox;
+mod reader;
+
+pub use connection::{CallbackHandler, Connection, RawReply, RpcError};
+pub use outbox::Outbox;
+pub use reader::{Record, RecordError, RecordReader};

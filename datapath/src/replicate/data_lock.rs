@@ -1,0 +1,339 @@
+//! The data lock of an inode and the transaction that lives under it: a pure state machine.
+//!
+//! AFR's data transaction is lock, pre-op (dirty +1), operations, post-op (dirty -1, blame), unlock. The lock is
+//! eager: operations that come while it is held join it and send nothing but themselves (brick-and-replicate.md
+//! D.5, D.6). I/O is in [`super::data`].
+
+use super::BrickSet;
+
+/// Where the lock stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Not held.
+    Free,
+    /// Lock and pre-op are under way.
+    Acquiring,
+    /// Held; operations join.
+    Held,
+    /// Post-op and unlock are under way.
+    Releasing,
+}
+
+/// A byte range `[start, end)`; `end` is `u64::MAX` for "to the end of the file".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ByteRange {
+    /// First byte.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+}
+
+impl ByteRange {
+    /// The whole file.
+    pub const ALL: ByteRange = ByteRange { start: 0, end: u64::MAX };
+
+    /// `len` bytes from `start`.
+    pub fn new(start: u64, len: u64) -> ByteRange {
+        ByteRange { start, end: start.saturating_add(len) }
+    }
+
+    fn overlaps(self, other: ByteRange) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+}
+
+/// Whether an operation may start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Join {
+    /// It is in: send it to these bricks.
+    Joined {
+        /// To be given back to [`DataLock::leave`].
+        ticket: u64,
+        /// Locked bricks that have not failed in this transaction.
+        live: BrickSet,
+    },
+    /// The lock is free: acquire it, then ask again.
+    Acquire,
+    /// The lock is held idle but must be given up first: release it, then ask again.
+    Release,
+    /// Wait for a change, then ask again.
+    Wait,
+}
+
+/// What an operation reports when all bricks have answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Leave {
+    /// Bricks that failed it while others did not.
+    pub failed: BrickSet,
+    /// Somebody else waits for the lock.
+    pub contended: bool,
+    /// It failed below quorum: the dirty mark must stay so that heal decides.
+    pub broken: bool,
+    /// It may be lost by a crash of a brick after the dirty mark is cleared.
+    pub unstable: bool,
+    /// It was an fsync: everything before it is stable now.
+    pub synced: bool,
+    /// Clearing the mark without fsync could make heal choose wrongly (truncate).
+    pub must_sync: bool,
+}
+
+/// The lock with its transaction.
+#[derive(Debug)]
+pub struct DataLock {
+    phase: Phase,
+    owner: u64,
+    generation: u32,
+    locked: BrickSet,
+    dirty: BrickSet,
+    failed: BrickSet,
+    broken: bool,
+    release_asked: bool,
+    unstable: bool,
+    must_sync: bool,
+    next_ticket: u64,
+    active: Vec<(u64, ByteRange)>,
+    /// Counts releases: a waiter for "the post-op that comes next" waits for it to grow.
+    releases: u64,
+    /// Grows with every operation: an idle timer that finds it unchanged releases.
+    activity: u64,
+}
+
+/// What a release has to do.
+#[derive(Clone, Copy, Debug)]
+pub struct ReleasePlan {
+    /// Bricks to unlock.
+    pub locked: BrickSet,
+    /// Bricks whose dirty mark is set.
+    pub dirty: BrickSet,
+    /// Bricks with all operations: they record the blame.
+    pub good: BrickSet,
+    /// No post-op: the dirty marks stay.
+    pub broken: bool,
+    /// fsync first.
+    pub sync: bool,
+}
+
+impl DataLock {
+    /// A free lock whose requests carry `owner`.
+    pub fn new(owner: u64) -> DataLock {
+        DataLock {
+            phase: Phase::Free,
+            owner,
+            generation: 0,
+            locked: BrickSet::EMPTY,
+            dirty: BrickSet::EMPTY,
+            failed: BrickSet::EMPTY,
+            broken: false,
+            release_asked: false,
+            unstable: false,
+            must_sync: false,
+            next_ticket: 1,
+            active: Vec::new(),
+            releases: 0,
+            activity: 0,
+        }
+    }
+
+    /// The lock owner.
+    pub fn owner(&self) -> u64 {
+        self.owner
+    }
+
+    /// Where the lock stands.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether nothing is held or under way.
+    pub fn is_free(&self) -> bool {
+        self.phase == Phase::Free
+    }
+
+    /// Whether an operation is under way.
+    pub fn is_active(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// See the field.
+    pub fn releases(&self) -> u64 {
+        self.releases
+    }
+
+    /// See the field.
+    pub fn activity(&self) -> u64 {
+        self.activity
+    }
+
+    /// Asks to start an operation on `range` while the set of bricks is in `generation`.
+    pub fn join(&mut self, range: ByteRange, generation: u32) -> Join {
+        match self.phase {
+            Phase::Free => Join::Acquire,
+            Phase::Acquiring | Phase::Releasing => Join::Wait,
+            Phase::Held if self.release_asked || self.generation != generation => {
+                self.release_asked = true;
+                if self.active.is_empty() { Join::Release } else { Join::Wait }
+            }
+            Phase::Held if self.active.iter().any(|(_, r)| r.overlaps(range)) => Join::Wait,
+            Phase::Held => {
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                self.activity += 1;
+                self.active.push((ticket, range));
+                Join::Joined { ticket, live: self.locked - self.failed }
+            }
+        }
+    }
+
+    /// Lock and pre-op begin, in `generation`.
+    pub fn acquiring(&mut self, generation: u32) {
+        debug_assert_eq!(self.phase, Phase::Free);
+        self.phase = Phase::Acquiring;
+        self.generation = generation;
+    }
+
+    /// Lock and pre-op are done: held on `locked`, dirty set on `dirty`.
+    pub fn acquired(&mut self, locked: BrickSet, dirty: BrickSet) {
+        debug_assert_eq!(self.phase, Phase::Acquiring);
+        self.phase = Phase::Held;
+        self.locked = locked;
+        self.dirty = dirty;
+        self.failed = locked - dirty;
+        self.broken = false;
+        self.release_asked = false;
+        self.unstable = false;
+        self.must_sync = false;
+    }
+
+    /// Lock or pre-op failed; everything granted was given back.
+    pub fn not_acquired(&mut self) {
+        self.phase = Phase::Free;
+    }
+
+    /// An operation is over on all bricks. Returns whether the lock should be released now.
+    pub fn leave(&mut self, ticket: u64, end: &Leave) -> bool {
+        self.active.retain(|(t, _)| *t != ticket);
+        self.failed |= end.failed;
+        self.broken |= end.broken;
+        if end.synced && end.failed.is_empty() {
+            self.unstable = false;
+        }
+        self.unstable |= end.unstable;
+        self.must_sync |= end.must_sync;
+        self.release_asked |= end.contended || end.broken || !self.failed.is_empty();
+        self.release_asked && self.active.is_empty() && self.phase == Phase::Held
+    }
+
+    /// Asks for release as soon as no operation is under way. Returns whether that is now.
+    pub fn ask_release(&mut self) -> bool {
+        if self.phase != Phase::Held {
+            return false;
+        }
+        self.release_asked = true;
+        self.active.is_empty()
+    }
+
+    /// Release begins. `idle` tells that only time passed: nobody waits and nothing failed, so no fsync is due for
+    /// plain writes.
+    pub fn releasing(&mut self, idle: bool) -> ReleasePlan {
+        debug_assert!(self.phase == Phase::Held && self.active.is_empty());
+        self.phase = Phase::Releasing;
+        ReleasePlan {
+            locked: self.locked,
+            dirty: self.dirty,
+            good: self.locked - self.failed,
+            broken: self.broken,
+            sync: self.must_sync || (self.unstable && !(idle && self.failed.is_empty())),
+        }
+    }
+
+    /// Release is over.
+    pub fn released(&mut self) {
+        debug_assert_eq!(self.phase, Phase::Releasing);
+        self.phase = Phase::Free;
+        self.release_asked = false;
+        self.locked = BrickSet::EMPTY;
+        self.dirty = BrickSet::EMPTY;
+        self.failed = BrickSet::EMPTY;
+        self.releases += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held() -> DataLock {
+        let mut l = DataLock::new(7);
+        assert_eq!(l.join(ByteRange::ALL, 1), Join::Acquire);
+        l.acquiring(1);
+        assert_eq!(l.join(ByteRange::ALL, 1), Join::Wait);
+        l.acquired(BrickSet::first(3), BrickSet::first(3));
+        l
+    }
+
+    fn ticket(j: Join) -> u64 {
+        match j {
+            Join::Joined { ticket, .. } => ticket,
+            other => panic!("not joined: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn disjoint_operations_share_the_lock() {
+        let mut l = held();
+        let a = ticket(l.join(ByteRange::new(0, 4096), 1));
+        let b = ticket(l.join(ByteRange::new(4096, 4096), 1));
+        assert_eq!(l.join(ByteRange::new(100, 1), 1), Join::Wait);
+        assert!(!l.leave(a, &Leave::default()));
+        let c = ticket(l.join(ByteRange::new(100, 1), 1));
+        assert!(!l.leave(b, &Leave::default()) && !l.leave(c, &Leave::default()));
+        assert_eq!(l.phase(), Phase::Held, "an idle lock is kept");
+    }
+
+    #[test]
+    fn a_failed_brick_ends_the_transaction_with_blame() {
+        let mut l = held();
+        let a = ticket(l.join(ByteRange::ALL, 1));
+        let failed = BrickSet::one(2);
+        assert!(l.leave(a, &Leave { failed, unstable: true, ..Leave::default() }));
+        assert_eq!(l.join(ByteRange::ALL, 1), Join::Release);
+        let plan = l.releasing(false);
+        assert_eq!(plan.good, BrickSet::first(2));
+        assert!(plan.sync && !plan.broken);
+        l.released();
+        assert_eq!(l.join(ByteRange::ALL, 1), Join::Acquire);
+        assert_eq!(l.releases(), 1);
+    }
+
+    #[test]
+    fn a_new_generation_needs_a_new_lock() {
+        let mut l = held();
+        let a = ticket(l.join(ByteRange::new(0, 1), 1));
+        assert_eq!(l.join(ByteRange::new(8, 1), 2), Join::Wait);
+        assert!(l.leave(a, &Leave::default()), "release was asked for");
+    }
+
+    #[test]
+    fn idle_release_needs_no_fsync_unless_truncated() {
+        let mut l = held();
+        let a = ticket(l.join(ByteRange::ALL, 1));
+        assert!(!l.leave(a, &Leave { unstable: true, ..Leave::default() }));
+        assert!(!l.releasing(true).sync);
+        l.released();
+        l.acquiring(1);
+        l.acquired(BrickSet::first(3), BrickSet::first(3));
+        let a = ticket(l.join(ByteRange::ALL, 1));
+        l.leave(a, &Leave { must_sync: true, ..Leave::default() });
+        assert!(l.releasing(true).sync);
+    }
+
+    #[test]
+    fn pre_op_failure_counts_as_failed() {
+        let mut l = DataLock::new(1);
+        l.acquiring(1);
+        l.acquired(BrickSet::first(3), BrickSet::first(2));
+        let Join::Joined { ticket, live } = l.join(ByteRange::ALL, 1) else { panic!("not joined") };
+        assert_eq!(live, BrickSet::first(2), "the others go on without it");
+        assert!(l.leave(ticket, &Leave::default()), "and record the blame at once");
+    }
+}

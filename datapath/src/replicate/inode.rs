@@ -1,0 +1,133 @@
+//! What a client remembers of an inode: which copies are good, the data lock it may hold, writes under way.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::BrickSet;
+use super::data_lock::DataLock;
+use super::readable::Readable;
+use crate::exec::sync::Notify;
+use crate::wire::Gfid;
+
+/// The state of one inode on this core. Everything may be forgotten when nobody holds it: it is learnt again.
+#[derive(Debug)]
+pub struct Inode {
+    /// Its identity.
+    pub gfid: Gfid,
+    /// The good copies, and the generation of the set they were judged in.
+    readable: Cell<Option<(u32, Readable)>>,
+    /// The data lock and the transaction under it.
+    pub(super) data: RefCell<DataLock>,
+    /// Woken whenever `data` or `in_flight` changes.
+    pub(super) changed: Notify,
+    /// Writes sent and not answered, per brick: such a brick may not show what the application was told is written.
+    in_flight: RefCell<Vec<u32>>,
+    /// Whether this client ever took a POSIX lock here: FLUSH has something to release then.
+    pub(super) posix_locked: Cell<bool>,
+}
+
+impl Inode {
+    fn new(gfid: Gfid, bricks: usize, owner: u64) -> Inode {
+        Inode {
+            gfid,
+            readable: Cell::new(None),
+            data: RefCell::new(DataLock::new(owner)),
+            changed: Notify::new(),
+            in_flight: RefCell::new(vec![0; bricks]),
+            posix_locked: Cell::new(false),
+        }
+    }
+
+    /// The good copies, if they were judged in `generation`.
+    pub fn readable(&self, generation: u32) -> Option<Readable> {
+        self.readable.get().filter(|(g, _)| *g == generation).map(|(_, r)| r)
+    }
+
+    /// The good copies as last judged, however long ago.
+    pub fn readable_stale(&self) -> Option<Readable> {
+        self.readable.get().map(|(_, r)| r)
+    }
+
+    /// Notes a judgement.
+    pub fn set_readable(&self, generation: u32, readable: Readable) {
+        self.readable.set(Some((generation, readable)));
+    }
+
+    /// The next read must ask the bricks again.
+    pub fn need_refresh(&self) {
+        self.readable.set(None);
+    }
+
+    pub(super) fn write_sent(&self, brick: usize) {
+        if let Some(n) = self.in_flight.borrow_mut().get_mut(brick) {
+            *n += 1;
+        }
+    }
+
+    pub(super) fn write_answered(&self, brick: usize) {
+        if let Some(n) = self.in_flight.borrow_mut().get_mut(brick) {
+            *n = n.saturating_sub(1);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Bricks with a write under way.
+    pub(super) fn busy(&self) -> BrickSet {
+        self.in_flight.borrow().iter().enumerate().filter(|(_, n)| **n > 0).map(|(i, _)| i).collect()
+    }
+
+    /// Waits until no write is under way on `brick`.
+    pub(super) async fn settled(&self, brick: usize) {
+        while self.busy().contains(brick) {
+            self.changed.notified().await;
+        }
+    }
+}
+
+/// The inodes this core knows, by gfid.
+#[derive(Debug)]
+pub struct InodeTable {
+    map: BTreeMap<Gfid, Rc<Inode>>,
+    bricks: usize,
+    limit: usize,
+    next_owner: u64,
+}
+
+impl InodeTable {
+    /// At most about `limit` inodes that nobody uses are remembered. `owner_seed` makes lock owners of two processes
+    /// differ in logs; the server tells them apart by connection anyway.
+    pub fn new(bricks: usize, limit: usize, owner_seed: u64) -> InodeTable {
+        InodeTable { map: BTreeMap::new(), bricks, limit, next_owner: owner_seed | 1 }
+    }
+
+    /// The state of `gfid`, new if it was not known.
+    pub fn get(&mut self, gfid: Gfid) -> Rc<Inode> {
+        if let Some(inode) = self.map.get(&gfid) {
+            return inode.clone();
+        }
+        if self.map.len() >= self.limit {
+            self.prune();
+        }
+        let owner = self.owner();
+        let inode = Rc::new(Inode::new(gfid, self.bricks, owner));
+        self.map.insert(gfid, inode.clone());
+        inode
+    }
+
+    /// A lock owner no other transaction of this core uses.
+    pub fn owner(&mut self) -> u64 {
+        self.next_owner = self.next_owner.wrapping_add(2);
+        self.next_owner
+    }
+
+    /// Every inode in memory.
+    pub fn all(&self) -> Vec<Rc<Inode>> {
+        self.map.values().cloned().collect()
+    }
+
+    /// Forgets what nobody holds and no lock or write hangs on.
+    fn prune(&mut self) {
+        self.map.retain(|_, inode| Rc::strong_count(inode) > 1 || !inode.data.borrow().is_free() || !inode.busy().is_empty());
+    }
+}

@@ -1,0 +1,304 @@
+//! The replica set of one core: its bricks, their state, and the requests that go to several of them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::answers::Answers;
+use super::inode::{Inode, InodeTable};
+use super::pending::PendingKeys;
+use super::readable::ReadPolicy;
+use super::{BrickSet, Quorum};
+use crate::client::{Caller, ClientOptions, ClientSpec, Fd, FdTable, Reply, Subvol, SubvolEvents};
+use crate::errno::{Errno, FsResult};
+use crate::exec;
+use crate::exec::sync::Event;
+use crate::wire::Gfid;
+use crate::wire::auth::GlusterfsCred;
+use crate::wire::fop::FopRsp;
+use crate::wire::xdr::Xdr;
+
+/// Inodes nobody uses that are remembered (`lru-limit` of the C client).
+const INODES_REMEMBERED: usize = 65536;
+
+/// A replica set. Cheap to clone.
+#[derive(Clone)]
+pub struct ReplicaSet(pub(super) Rc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) spec: Arc<ClientSpec>,
+    pub(super) subvols: Vec<Subvol>,
+    pub(super) keys: PendingKeys,
+    pub(super) quorum: Quorum,
+    pub(super) policy: ReadPolicy,
+    /// Lock domain of all transactions: the name of the replicate block.
+    pub(super) domain: Bytes,
+    pub(super) fds: Rc<FdTable>,
+    pub(super) inodes: RefCell<InodeTable>,
+    up: Cell<BrickSet>,
+    /// Bricks known not to have missed anything: reads may go to them even without a quorum.
+    trusted: Cell<BrickSet>,
+    /// Grows with every brick that comes or goes; judgements of an older generation are asked again.
+    generation: Cell<u32>,
+    /// Set once the first status of every brick is known.
+    pub(super) ready: Event,
+    statuses: Cell<BrickSet>,
+    on_event: RefCell<Option<Box<dyn Fn(BrickEvent)>>>,
+}
+
+/// A brick came or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BrickEvent {
+    /// The brick may be used.
+    Up(usize),
+    /// The brick may not be used: why.
+    Down(usize, String),
+}
+
+impl std::fmt::Debug for ReplicaSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplicaSet").field("volume", &self.0.spec.volume).field("up", &self.0.up.get()).finish()
+    }
+}
+
+impl ReplicaSet {
+    /// The set `spec` describes, with no brick connected. To be made on the core that will use it.
+    pub fn new(spec: Arc<ClientSpec>) -> ReplicaSet {
+        let bricks = spec.bricks.len();
+        let fds = Rc::new(FdTable::default());
+        let local = spec.bricks.iter().enumerate().filter(|(_, b)| b.local).map(|(i, _)| i).collect();
+        let inner = Rc::new_cyclic(|me: &Weak<Inner>| {
+            let events: Weak<dyn SubvolEvents> = me.clone();
+            Inner {
+                subvols: (0..bricks).map(|i| Subvol::new(i, spec.clone(), fds.clone(), events.clone())).collect(),
+                keys: PendingKeys::new(spec.bricks.iter().map(|b| b.pending_name.as_str())),
+                quorum: Quorum::new(bricks, spec.options.quorum),
+                policy: ReadPolicy {
+                    pinned: spec.options.read_subvolume,
+                    local: if spec.options.choose_local { local } else { BrickSet::EMPTY },
+                    hash_mode: spec.options.read_hash_mode,
+                    client_pid: std::process::id(),
+                    bricks,
+                },
+                domain: Bytes::from(spec.replicate.clone()),
+                inodes: RefCell::new(InodeTable::new(bricks, INODES_REMEMBERED, exec::random_u64())),
+                up: Cell::new(BrickSet::EMPTY),
+                trusted: Cell::new(BrickSet::EMPTY),
+                generation: Cell::new(1),
+                ready: Event::new(),
+                statuses: Cell::new(BrickSet::EMPTY),
+                on_event: RefCell::new(None),
+                fds,
+                spec,
+            }
+        });
+        ReplicaSet(inner)
+    }
+
+    /// What is told whenever a brick comes or goes.
+    pub fn on_event(&self, told: impl Fn(BrickEvent) + 'static) {
+        self.0.on_event.replace(Some(Box::new(told)));
+    }
+
+    /// The topology.
+    pub fn spec(&self) -> &Arc<ClientSpec> {
+        &self.0.spec
+    }
+
+    /// Options of the graph.
+    pub fn options(&self) -> &ClientOptions {
+        &self.0.spec.options
+    }
+
+    /// Number of bricks.
+    pub fn bricks(&self) -> usize {
+        self.0.subvols.len()
+    }
+
+    /// Bricks that are up.
+    pub fn up(&self) -> BrickSet {
+        self.0.up.get()
+    }
+
+    /// Bricks that may serve reads without a quorum.
+    pub fn trusted(&self) -> BrickSet {
+        self.0.trusted.get()
+    }
+
+    /// The current generation.
+    pub fn generation(&self) -> u32 {
+        self.0.generation.get()
+    }
+
+    /// The session with one brick.
+    pub fn subvol(&self, brick: usize) -> &Subvol {
+        &self.0.subvols[brick]
+    }
+
+    /// The state of one inode.
+    pub fn inode(&self, gfid: Gfid) -> Rc<Inode> {
+        self.0.inodes.borrow_mut().get(gfid)
+    }
+
+    /// Waits until operations may be answered: all bricks have given a first status, or the start-up wait is over.
+    pub async fn ready(&self) {
+        self.0.ready.wait().await;
+    }
+
+    /// Notes a first status of `brick` that is not a connection: it cannot be reached now.
+    pub fn unreachable(&self, brick: usize) {
+        self.0.first_status(brick);
+    }
+
+    /// Ends the start-up wait with the bricks there are.
+    pub fn end_start_up(&self) {
+        self.0.ready.set();
+    }
+
+    /// `brick` holds everything its peers hold: it may serve reads even when it is alone.
+    pub fn trust(&self, brick: usize) {
+        let mut trusted = self.0.trusted.get();
+        trusted.insert(brick);
+        self.0.trusted.set(trusted & self.up());
+    }
+
+    /// Sends one request to every brick of `set` at once and waits for all answers. `start` sends it to one brick.
+    pub async fn ask<T: Xdr + FopRsp>(&self, set: BrickSet, start: impl Fn(usize, &Subvol) -> Reply<T>) -> Answers<T> {
+        let under_way: Vec<_> = set.iter().map(|b| (b, start(b, self.subvol(b)))).collect();
+        let mut answers = Answers::new(self.bricks());
+        for (brick, reply) in under_way {
+            answers.put(brick, reply.await);
+        }
+        answers
+    }
+
+    /// The credential of a request made for `caller`, stamped for the utime flags `flags`.
+    pub fn cred(&self, caller: &Caller, flags: u32) -> GlusterfsCred {
+        let lk_owner = match caller.lk_owner {
+            0 => Bytes::copy_from_slice(&caller.pid.to_le_bytes()),
+            owner => Bytes::copy_from_slice(&owner.to_le_bytes()),
+        };
+        let groups = if self.options().send_gids { caller.groups.to_vec() } else { Vec::new() };
+        let cred = GlusterfsCred {
+            pid: if self.0.spec.client_pid < 0 { self.0.spec.client_pid } else { caller.pid },
+            uid: caller.uid,
+            gid: caller.gid,
+            groups,
+            lk_owner,
+            ..GlusterfsCred::default()
+        };
+        self.stamped(cred, flags)
+    }
+
+    /// The credential of a lock, changelog or background request of our own.
+    pub fn own_cred(&self, lk_owner: u64) -> GlusterfsCred {
+        GlusterfsCred {
+            pid: self.0.spec.client_pid,
+            lk_owner: Bytes::copy_from_slice(&lk_owner.to_le_bytes()),
+            ..GlusterfsCred::default()
+        }
+    }
+
+    fn stamped(&self, mut cred: GlusterfsCred, flags: u32) -> GlusterfsCred {
+        // The limit is a count of groups less the bytes of the owner (wire-protocol.md 1.5).
+        cred.groups.truncate(crate::wire::auth::V3_OWNER_AND_GROUPS.saturating_sub(cred.lk_owner.len()));
+        if flags != 0 && self.options().utime {
+            let now = exec::wall_clock();
+            cred.flags = flags;
+            cred.ctime_sec = now.sec as u64;
+            cred.ctime_nsec = now.nsec;
+        }
+        cred
+    }
+
+    /// A lock owner for one transaction.
+    pub(super) fn new_owner(&self) -> u64 {
+        self.0.inodes.borrow_mut().owner()
+    }
+
+    /// Refuses a modification that has no write quorum, or a read-only volume.
+    ///
+    /// # Errors
+    /// `EROFS` (DESIGN.md P6), `ENOTCONN` with no brick at all.
+    pub fn writable(&self) -> FsResult<()> {
+        if self.options().read_only {
+            return Err(Errno::EROFS);
+        }
+        self.quorum_of(self.up())
+    }
+
+    /// Whether `set` may decide a modification.
+    ///
+    /// # Errors
+    /// As [`ReplicaSet::writable`].
+    pub fn quorum_of(&self, set: BrickSet) -> FsResult<()> {
+        if self.0.quorum.met(set) {
+            return Ok(());
+        }
+        Err(if self.up().is_empty() { Errno::ENOTCONN } else { Errno::EROFS })
+    }
+
+    /// The quorum rule.
+    pub fn quorum(&self) -> &Quorum {
+        &self.0.quorum
+    }
+
+    /// Sends `fd`'s OPEN to bricks that were away when it was opened.
+    pub(super) fn open_late(&self, fd: &Fd) {
+        for brick in (self.up() - fd.open_on()).iter() {
+            self.subvol(brick).open_late(fd, &self.own_cred(0));
+        }
+    }
+}
+
+impl Inner {
+    fn first_status(&self, brick: usize) {
+        let mut known = self.statuses.get();
+        known.insert(brick);
+        self.statuses.set(known);
+        if known.len() == self.subvols.len() {
+            self.ready.set();
+        }
+    }
+
+    fn changed(&self, event: BrickEvent) {
+        self.generation.set(self.generation.get().wrapping_add(1));
+        if let Some(told) = &*self.on_event.borrow() {
+            told(event);
+        }
+    }
+}
+
+impl SubvolEvents for Inner {
+    fn up(&self, brick: usize) {
+        let mut up = self.up.get();
+        up.insert(brick);
+        self.up.set(up);
+        self.changed(BrickEvent::Up(brick));
+        self.first_status(brick);
+        // A held lock does not cover the new brick: it is given up so that the next write includes it.
+        self.release_all_locks();
+    }
+
+    fn down(&self, brick: usize, why: &str) {
+        let mut up = self.up.get();
+        up.remove(brick);
+        self.up.set(up);
+        let mut trusted = self.trusted.get();
+        trusted.remove(brick);
+        self.trusted.set(trusted);
+        self.changed(BrickEvent::Down(brick, why.to_string()));
+    }
+
+    fn inodelk_contention(&self, _brick: usize, gfid: Gfid, domain: &[u8]) {
+        if domain == self.domain {
+            self.release_lock(gfid);
+        }
+    }
+
+    fn entrylk_contention(&self, _brick: usize, _gfid: Gfid, _name: &[u8]) {
+        // Entry locks are not kept beyond their operation: there is nothing to give up early.
+    }
+}

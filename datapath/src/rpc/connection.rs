@@ -1,0 +1,278 @@
+//! The calling side of a connection: calls out, replies matched by xid, callbacks handed on.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Outbox, RecordError, RecordReader};
+use crate::exec::net::Stream;
+use crate::exec::sync::oneshot;
+use crate::exec::{self, Mono};
+use crate::wire::auth::Credential;
+use crate::wire::fop::{self, HeaderLen};
+use crate::wire::program::{self, Program};
+use crate::wire::rpc::{self, CallHeader, MessageType, ReplyHeader};
+use crate::wire::xdr::{Decoder, Xdr};
+
+/// The largest reply a client accepts, bytes: a directory listing or 1 MiB of file data with room for xdata.
+pub const MAX_REPLY: usize = 16 << 20;
+/// xid of the first call on a connection object (wire-protocol.md 1.4).
+const FIRST_XID: u32 = 2;
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RpcError {
+    /// The connection ended before the reply came.
+    Disconnected,
+    /// The peer refused the call itself: accept or deny status of the RPC header.
+    Refused(String),
+    /// The reply does not decode.
+    BadReply(String),
+}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RpcError::Disconnected => f.write_str("connection lost before the reply"),
+            RpcError::Refused(why) => write!(f, "call refused: {why}"),
+            RpcError::BadReply(why) => write!(f, "reply does not decode: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for RpcError {}
+
+/// The bytes of one reply.
+#[derive(Debug)]
+pub struct RawReply {
+    /// The result body, behind the RPC header.
+    pub body: Bytes,
+    /// File data of a READ reply.
+    pub payload: Bytes,
+}
+
+impl RawReply {
+    /// Decodes the body.
+    ///
+    /// # Errors
+    /// [`RpcError::BadReply`] naming the bad field.
+    pub fn decode<T: Xdr>(&self) -> Result<T, RpcError> {
+        let mut d = Decoder::new(&self.body);
+        T::decode(&mut d).map_err(|e| RpcError::BadReply(e.to_string()))
+    }
+}
+
+/// Called with each callback of the peer (wire-protocol.md 2.5): header and arguments.
+pub type CallbackHandler = Box<dyn Fn(&CallHeader, Bytes)>;
+
+#[derive(Debug)]
+struct Waiting {
+    reply: oneshot::Sender<Result<RawReply, RpcError>>,
+    /// A READ: its reply carries file data.
+    carries_data: bool,
+    since: Mono,
+}
+
+/// A connection that makes calls. Cheap to clone.
+#[derive(Clone)]
+pub struct Connection(Rc<Inner>);
+
+struct Inner {
+    stream: Stream,
+    outbox: Rc<Outbox>,
+    waiting: RefCell<BTreeMap<u32, Waiting>>,
+    next_xid: Cell<u32>,
+    closed: Cell<bool>,
+    last_received: Cell<Mono>,
+    ended: exec::sync::Event,
+    why: RefCell<Option<String>>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("peer", &self.0.stream.peer()).field("closed", &self.0.closed.get()).finish()
+    }
+}
+
+impl Connection {
+    /// Takes over `stream`: starts its sender and its reader.
+    pub fn start(stream: Stream, on_callback: CallbackHandler) -> Connection {
+        let outbox = Outbox::new(stream.clone());
+        let inner = Rc::new(Inner {
+            stream: stream.clone(),
+            outbox: outbox.clone(),
+            waiting: RefCell::default(),
+            next_xid: Cell::new(FIRST_XID),
+            closed: Cell::new(false),
+            last_received: Cell::new(exec::now()),
+            ended: exec::sync::Event::new(),
+            why: RefCell::default(),
+        });
+        let sender = inner.clone();
+        exec::spawn(async move {
+            if let Err(e) = outbox.run().await {
+                sender.end(&format!("send failed: {e}"));
+            }
+        });
+        let reader = inner.clone();
+        exec::spawn(async move {
+            let why = reader.read_all(stream, on_callback).await;
+            reader.end(&why);
+        });
+        Connection(inner)
+    }
+
+    /// Sends a call now and returns what will be its reply. `payload` is WRITE data, sent from where it is.
+    pub fn call(
+        &self,
+        program: Program,
+        proc: u32,
+        cred: &Credential,
+        args: &impl Xdr,
+        payload: Option<Bytes>,
+    ) -> oneshot::Receiver<Result<RawReply, RpcError>> {
+        let (tx, rx) = oneshot::channel();
+        let inner = &self.0;
+        if inner.closed.get() {
+            tx.send(Err(RpcError::Disconnected));
+            return rx;
+        }
+        let xid = inner.next_xid.get();
+        inner.next_xid.set(xid.wrapping_add(1));
+        let carries_data = program == program::FOP && proc == fop::Proc::Read as u32;
+        inner.waiting.borrow_mut().insert(xid, Waiting { reply: tx, carries_data, since: exec::now() });
+        let head = rpc::call_record(xid, program, proc, cred, args, payload.as_ref().map_or(0, Bytes::len));
+        inner.outbox.push(std::iter::once(head).chain(payload));
+        rx
+    }
+
+    /// Makes a call and decodes its result.
+    ///
+    /// # Errors
+    /// See [`RpcError`].
+    pub async fn request<T: Xdr>(
+        &self,
+        program: Program,
+        proc: u32,
+        cred: &Credential,
+        args: &impl Xdr,
+    ) -> Result<T, RpcError> {
+        match self.call(program, proc, cred, args, None).await {
+            Ok(reply) => reply?.decode(),
+            Err(_) => Err(RpcError::Disconnected),
+        }
+    }
+
+    /// Bytes waiting to be sent.
+    pub fn backlog(&self) -> usize {
+        self.0.outbox.backlog()
+    }
+
+    /// Calls without a reply yet.
+    pub fn outstanding(&self) -> usize {
+        self.0.waiting.borrow().len()
+    }
+
+    /// How long the oldest call has been waiting.
+    pub fn oldest_wait(&self) -> Option<Duration> {
+        self.0.waiting.borrow().values().map(|w| w.since).min().map(|since| exec::now() - since)
+    }
+
+    /// How long nothing has been received.
+    pub fn silence(&self) -> Duration {
+        exec::now() - self.0.last_received.get()
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.get()
+    }
+
+    /// Ends the connection at once: reset, so that nothing of ours can arrive late at the peer.
+    pub fn abort(&self, why: &str) {
+        self.0.end(why);
+    }
+
+    /// Waits for the end and tells why.
+    pub async fn ended(&self) -> String {
+        self.0.ended.wait().await;
+        self.0.why.borrow().clone().unwrap_or_default()
+    }
+}
+
+impl Inner {
+    fn end(&self, why: &str) {
+        if self.closed.replace(true) {
+            return;
+        }
+        *self.why.borrow_mut() = Some(why.to_string());
+        self.stream.abort();
+        self.outbox.close();
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        for (_, w) in waiting {
+            w.reply.send(Err(RpcError::Disconnected));
+        }
+        self.ended.set();
+    }
+
+    /// Reads until the stream ends; returns why it did.
+    async fn read_all(&self, stream: Stream, on_callback: CallbackHandler) -> String {
+        let mut reader = RecordReader::new(stream, MAX_REPLY);
+        loop {
+            let split = |prefix: &[u8]| self.split(prefix);
+            let record = match reader.next(split).await {
+                Ok(Some(record)) => record,
+                Ok(None) => return "connection closed by peer".to_string(),
+                Err(RecordError::Io(e)) => return e.to_string(),
+                Err(e) => return e.to_string(),
+            };
+            if self.closed.get() {
+                return String::new();
+            }
+            self.last_received.set(exec::now());
+            if let Err(why) = self.take(record.message, record.payload, &on_callback) {
+                return why;
+            }
+        }
+    }
+
+    fn split(&self, prefix: &[u8]) -> HeaderLen {
+        match rpc::peek(prefix) {
+            Some((xid, MessageType::Reply)) if self.waiting.borrow().get(&xid).is_some_and(|w| w.carries_data) => {
+                fop::read_reply_header_len(prefix)
+            }
+            Some(_) => HeaderLen::NotPayload,
+            None => HeaderLen::NeedMore,
+        }
+    }
+
+    /// One record. Replies and callbacks have their own xid counters, so the message type decides first.
+    fn take(&self, message: Bytes, payload: Bytes, on_callback: &CallbackHandler) -> Result<(), String> {
+        let mut d = Decoder::new(&message);
+        match rpc::peek(&message) {
+            Some((_, MessageType::Call)) => {
+                let header = CallHeader::decode(&mut d).map_err(|e| format!("bad callback header: {e}"))?;
+                let args = d.rest();
+                on_callback(&header, args);
+            }
+            Some((_, MessageType::Reply)) => {
+                let header = ReplyHeader::decode(&mut d).map_err(|e| format!("bad reply header: {e}"))?;
+                let Some(waiting) = self.waiting.borrow_mut().remove(&header.xid) else {
+                    return Err(format!("reply to a call that was not made: xid {}", header.xid));
+                };
+                let result = if header.is_success() {
+                    Ok(RawReply { body: d.rest(), payload })
+                } else {
+                    Err(RpcError::Refused(format!("{:?}", header.status)))
+                };
+                waiting.reply.send(result);
+            }
+            None => return Err("record is not an RPC message".to_string()),
+        }
+        Ok(())
+    }
+}
