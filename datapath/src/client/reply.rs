@@ -11,7 +11,6 @@ use crate::errno::{Errno, FsResult};
 use crate::exec::sync::oneshot;
 use crate::rpc::{RawReply, RpcError};
 use crate::wire::fop::{FopRsp, ReadRsp};
-use crate::wire::xdr::Xdr;
 
 type Raw = oneshot::Receiver<Result<RawReply, RpcError>>;
 
@@ -64,19 +63,15 @@ fn poll_raw(raw: &mut Option<Raw>, cx: &mut Context<'_>) -> Poll<FsResult<RawRep
     })
 }
 
-fn decode<T: Xdr + FopRsp>(reply: &RawReply) -> FsResult<T> {
+fn decode<T: FopRsp>(reply: &RawReply) -> FsResult<T> {
     let rsp: T = reply.decode().map_err(|e| {
         tracing::error!("a brick's reply: {e}");
         Errno::EIO
     })?;
-    if rsp.op_ret() < 0 {
-        let errno = rsp.op_errno();
-        return Err(if errno > 0 { Errno(errno) } else { Errno::EIO });
-    }
-    Ok(rsp)
+    rsp.into_result()
 }
 
-impl<T: Xdr + FopRsp> Future for Reply<T> {
+impl<T: FopRsp> Future for Reply<T> {
     type Output = FsResult<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FsResult<T>> {

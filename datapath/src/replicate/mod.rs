@@ -1,12 +1,29 @@
 //! AFR: transactions, quorum, read choice and heal over the bricks of one replica set.
 //!
-//! What decides (quorum, pending matrix, readable sets, heal plans) is pure; what talks to bricks does so through
-//! [`crate::client`]'s subvolumes. Nothing here knows about sockets, FUSE or volfiles.
+//! What decides (quorum, pending matrix, readable sets, the data lock, heal plans) is pure; what talks to bricks does
+//! so through [`crate::client`]'s subvolumes. Nothing here knows about sockets, FUSE or volfiles.
 
+mod answers;
+mod attr_ops;
 mod brickset;
+mod data;
+mod data_lock;
+mod dir_ops;
+mod entry;
+mod file_ops;
+mod inode;
+mod lk_ops;
+mod locking;
+mod lookup;
+mod name_ops;
 pub mod pending;
 mod quorum;
+mod read;
 pub mod readable;
+mod set;
+mod xattrs;
 
+pub use answers::Answers;
 pub use brickset::BrickSet;
 pub use quorum::{Quorum, QuorumType};
+pub use set::{BrickEvent, ReplicaSet};

@@ -46,6 +46,7 @@ pub(super) struct Inner {
     pub(super) ready: Event,
     statuses: Cell<BrickSet>,
     on_event: RefCell<Option<Box<dyn Fn(BrickEvent)>>>,
+    me: Weak<Inner>,
 }
 
 /// A brick came or went.
@@ -90,6 +91,7 @@ impl ReplicaSet {
                 ready: Event::new(),
                 statuses: Cell::new(BrickSet::EMPTY),
                 on_event: RefCell::new(None),
+                me: me.clone(),
                 fds,
                 spec,
             }
@@ -162,6 +164,11 @@ impl ReplicaSet {
         let mut trusted = self.0.trusted.get();
         trusted.insert(brick);
         self.0.trusted.set(trusted & self.up());
+    }
+
+    /// `bricks` missed something: they may not serve reads on their own until they are confirmed again.
+    pub(super) fn distrust(&self, bricks: BrickSet) {
+        self.0.trusted.set(self.0.trusted.get() - bricks);
     }
 
     /// Sends one request to every brick of `set` at once and waits for all answers. `start` sends it to one brick.
@@ -254,6 +261,11 @@ impl ReplicaSet {
 }
 
 impl Inner {
+    /// The set this belongs to, unless it is being dropped.
+    pub(super) fn me(&self) -> Option<ReplicaSet> {
+        self.me.upgrade().map(ReplicaSet)
+    }
+
     fn first_status(&self, brick: usize) {
         let mut known = self.statuses.get();
         known.insert(brick);

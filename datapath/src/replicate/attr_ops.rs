@@ -1,0 +1,98 @@
+//! Operations on attributes and xattrs that change them.
+
+use bytes::Bytes;
+
+use super::set::ReplicaSet;
+use super::xattrs;
+use crate::client::{Caller, Fd, SetAttr, TimeSet};
+use crate::errno::{Errno, FsResult};
+use crate::exec;
+use crate::wire::auth::stamp;
+use crate::wire::fop::{RemovexattrReq, SetattrReq, SetxattrReq};
+use crate::wire::{Dict, Gfid, Iatt, Key, Value, flags};
+
+impl ReplicaSet {
+    /// Changes attributes; a new size is a truncate.
+    ///
+    /// # Errors
+    /// What the bricks say; `EROFS` without a write quorum.
+    pub async fn setattr(&self, caller: &Caller, gfid: Gfid, fd: Option<&Fd>, set: &SetAttr) -> FsResult<Iatt> {
+        let mut stat = None;
+        if let Some(size) = set.size {
+            stat = Some(self.truncate(caller, gfid, fd, size).await?);
+        }
+        if set.changes_metadata() {
+            // Times of writes under way would overwrite explicit ones.
+            self.quiesce(&self.inode(gfid)).await;
+            let (stbuf, valid) = self.wire_attributes(set);
+            let cred = self.cred(caller, stamp::CTIME);
+            let req = SetattrReq { gfid, stbuf, valid, xdata: Dict::null() };
+            let answers = self.metadata_txn(gfid, |_, s| s.call(&cred, &req)).await?;
+            let readable = self.inode(gfid).readable_stale();
+            let good = readable.and_then(|r| (r.both() & answers.ok()).lowest());
+            stat = answers.best(good).map(|r| r.poststat);
+        }
+        match stat {
+            Some(iatt) if iatt.is_valid() => Ok(Iatt { gfid, ..iatt }),
+            _ => self.getattr(caller, gfid, fd).await,
+        }
+    }
+
+    /// The changed fields and which they are. "Now" is this client's clock, the same on every brick.
+    fn wire_attributes(&self, set: &SetAttr) -> (Iatt, i32) {
+        let now = exec::wall_clock();
+        let at = |t: TimeSet| match t {
+            TimeSet::Now => (now.sec, now.nsec),
+            TimeSet::At(sec, nsec) => (sec, nsec),
+        };
+        let mut iatt = Iatt::default();
+        let mut valid = 0;
+        if let Some(mode) = set.mode {
+            iatt.mode = mode;
+            valid |= flags::setattr::MODE;
+        }
+        if let Some(uid) = set.uid {
+            iatt.uid = uid;
+            valid |= flags::setattr::UID;
+        }
+        if let Some(gid) = set.gid {
+            iatt.gid = gid;
+            valid |= flags::setattr::GID;
+        }
+        if let Some(t) = set.atime {
+            (iatt.atime, iatt.atime_nsec) = at(t);
+            valid |= flags::setattr::ATIME;
+        }
+        if let Some(t) = set.mtime {
+            (iatt.mtime, iatt.mtime_nsec) = at(t);
+            valid |= flags::setattr::MTIME;
+        }
+        (iatt, valid)
+    }
+
+    /// Sets one xattr; `flags` as setxattr(2).
+    ///
+    /// # Errors
+    /// `EPERM`/`EOPNOTSUPP` for names that are not the application's; else as [`ReplicaSet::setattr`].
+    pub async fn setxattr(&self, caller: &Caller, gfid: Gfid, name: &[u8], value: Bytes, flags: u32) -> FsResult<()> {
+        xattrs::settable(name)?;
+        let cred = self.cred(caller, stamp::CTIME);
+        let dict = Dict::new().with(Key(Bytes::copy_from_slice(name)), Value::Ptr(value));
+        let req = SetxattrReq { gfid, flags, dict, xdata: Dict::new() };
+        self.metadata_txn(gfid, |_, s| s.call(&cred, &req)).await.map(drop)
+    }
+
+    /// Removes one xattr.
+    ///
+    /// # Errors
+    /// `ENODATA` if it is not there; else as [`ReplicaSet::setxattr`].
+    pub async fn removexattr(&self, caller: &Caller, gfid: Gfid, name: &[u8]) -> FsResult<()> {
+        xattrs::settable(name)?;
+        if xattrs::hidden(name) {
+            return Err(Errno::ENODATA);
+        }
+        let cred = self.cred(caller, stamp::CTIME);
+        let req = RemovexattrReq { gfid, name: Bytes::copy_from_slice(name), xdata: Dict::null() };
+        self.metadata_txn(gfid, |_, s| s.call(&cred, &req)).await.map(drop)
+    }
+}

@@ -1,0 +1,285 @@
+//! Entry and metadata transactions: lock, pre-op unless all bricks take part, operation, post-op, unlock
+//! (brick-and-replicate.md D.3 to D.7). They wait for every live brick: what they did is seen everywhere when they
+//! return.
+
+use bytes::Bytes;
+
+use super::BrickSet;
+use super::answers::Answers;
+use super::locking::{LockObject, METADATA_START};
+use super::pending::{Counters, Slot};
+use super::set::ReplicaSet;
+use crate::client::{Reply, Subvol};
+use crate::errno::{Errno, FsResult};
+use crate::exec;
+use crate::wire::auth::GlusterfsCred;
+use crate::wire::fop::{FopRsp, XattropReq};
+use crate::wire::{Dict, Gfid, Key, Value, flags};
+
+/// A directory whose names a transaction changes, with the name.
+#[derive(Clone, Debug)]
+pub(super) struct ChangedName {
+    /// The directory.
+    pub dir: Gfid,
+    /// The name in it.
+    pub name: Bytes,
+}
+
+/// An inode a transaction makes: bricks that miss it are blamed on it too.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewInode {
+    /// Its gfid.
+    pub gfid: Gfid,
+    /// What to blame a brick for that does not have it.
+    pub blame: Counters,
+}
+
+impl NewInode {
+    /// A file: contents and attributes are to be healed.
+    pub(super) fn file(gfid: Gfid) -> NewInode {
+        NewInode { gfid, blame: Counters([1, 1, 0]) }
+    }
+
+    /// A directory: entries too; its data slot asks for a full crawl.
+    pub(super) fn dir(gfid: Gfid) -> NewInode {
+        NewInode { gfid, blame: Counters([1, 1, 1]) }
+    }
+}
+
+/// What a transaction on names needs to know.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EntryTxn {
+    /// What is locked.
+    pub locks: Vec<LockObject>,
+    /// What changes.
+    pub changes: Vec<ChangedName>,
+    /// What is made.
+    pub makes: Option<NewInode>,
+    /// An errno on some bricks that is no failure of theirs (ENOTEMPTY of rmdir).
+    pub harmless: Option<Errno>,
+}
+
+impl EntryTxn {
+    /// A transaction on one name.
+    pub(super) fn on(dir: Gfid, name: &Bytes) -> EntryTxn {
+        EntryTxn {
+            locks: vec![LockObject::Entry { gfid: dir, name: Some(name.clone()) }],
+            changes: vec![ChangedName { dir, name: name.clone() }],
+            ..EntryTxn::default()
+        }
+    }
+}
+
+impl ReplicaSet {
+    /// Runs a transaction on names.
+    pub(super) async fn entry_txn<T: FopRsp>(
+        &self,
+        mut txn: EntryTxn,
+        start: impl Fn(usize, &Subvol) -> Reply<T>,
+    ) -> FsResult<Answers<T>> {
+        self.writable()?;
+        LockObject::sort(&mut txn.locks);
+        let cred = self.own_cred(self.new_owner());
+        let domain = self.0.domain.clone();
+        let locked = self.lock(&txn.locks, &domain, self.up(), &cred).await;
+        if let Err(e) = self.quorum_of(locked) {
+            self.unlock(&txn.locks, &domain, locked, &cred).await;
+            return Err(e);
+        }
+        let result = self.entry_locked(&txn, locked, &cred, start).await;
+        self.unlock_later(txn.locks, locked, cred);
+        result
+    }
+
+    async fn entry_locked<T: FopRsp>(
+        &self,
+        txn: &EntryTxn,
+        locked: BrickSet,
+        cred: &GlusterfsCred,
+        start: impl Fn(usize, &Subvol) -> Reply<T>,
+    ) -> FsResult<Answers<T>> {
+        let optimistic = self.optimistic(locked);
+        let mut live = locked;
+        if !optimistic {
+            for change in &txn.changes {
+                live &= self.entry_pre_op(change, live, cred).await;
+            }
+            self.quorum_of(live)?;
+        }
+        let answers = self.ask(live, start).await;
+        let mut failed = answers.failed();
+        if let Some(errno) = txn.harmless {
+            failed = failed - answers.failed_with(errno);
+        }
+        let ok = answers.ok();
+        let symmetric = answers.symmetric_failure();
+        let verdict = if ok.is_empty() {
+            Err(self.entry_error(&answers))
+        } else {
+            self.quorum_of(ok).map_err(|_| self.entry_error(&answers))
+        };
+        // A request every brick refused has changed nothing: nobody has missed it.
+        let missed = if symmetric.is_some() {
+            BrickSet::EMPTY
+        } else {
+            (BrickSet::first(self.bricks()) - live) | failed
+        };
+        if verdict.is_ok() || symmetric.is_some() {
+            if !optimistic || !missed.is_empty() {
+                let by = if symmetric.is_some() { live } else { ok };
+                self.entry_post_op(txn, by, missed, !optimistic, symmetric.is_none(), cred).await;
+            }
+        } else if optimistic {
+            // Below quorum without a pre-op: the survivors are marked so that heal looks at the directory.
+            for change in &txn.changes {
+                self.entry_pre_op(change, ok, cred).await;
+            }
+        }
+        if !missed.is_empty() {
+            self.distrust(missed);
+            txn.changes.iter().for_each(|change| self.inode(change.dir).need_refresh());
+        }
+        verdict.map(|()| answers)
+    }
+
+    fn entry_error<T>(&self, answers: &Answers<T>) -> Errno {
+        match answers.errno() {
+            Errno::ENOTCONN => self.quorum_of(answers.ok()).err().unwrap_or(Errno::ENOTCONN),
+            errno => errno,
+        }
+    }
+
+    /// No marks are needed while every brick of the set takes part.
+    fn optimistic(&self, locked: BrickSet) -> bool {
+        self.options().optimistic_change_log && locked.len() == self.bricks()
+    }
+
+    /// Dirty +1 on the directory; the name goes into the index of changed names. Returns where that worked.
+    async fn entry_pre_op(&self, change: &ChangedName, bricks: BrickSet, cred: &GlusterfsCred) -> BrickSet {
+        let dict = self.0.keys.operand(Some(Counters::in_slot(Slot::Entry, 1)), |_| Counters::ZERO);
+        let req = XattropReq {
+            gfid: change.dir,
+            flags: flags::xattrop::ADD_ARRAY,
+            dict,
+            xdata: self.name_index_xdata(&change.name),
+        };
+        self.ask(bricks, |_, s| s.call(cred, &req)).await.ok()
+    }
+
+    fn name_index_xdata(&self, name: &Bytes) -> Dict {
+        if !self.options().granular_entry_heal {
+            return Dict::null();
+        }
+        let mut text = name.to_vec();
+        text.push(0);
+        Dict::new().with("glusterfs.xattrop-entry-create", Value::Str(Bytes::from(text)))
+    }
+
+    /// Takes the dirty marks back and records who missed what.
+    async fn entry_post_op(
+        &self,
+        txn: &EntryTxn,
+        by: BrickSet,
+        missed: BrickSet,
+        marked: bool,
+        made: bool,
+        cred: &GlusterfsCred,
+    ) {
+        if let (Some(new), true, false) = (txn.makes, made, missed.is_empty()) {
+            let dict = self.0.keys.operand(None, |b| if missed.contains(b) { new.blame } else { Counters::ZERO });
+            self.xattrop(new.gfid, by, dict, Dict::null(), cred).await;
+        }
+        for change in &txn.changes {
+            let dirty = marked.then(|| Counters::in_slot(Slot::Entry, -1));
+            let blame =
+                |b: usize| if missed.contains(b) { Counters::in_slot(Slot::Entry, 1) } else { Counters::ZERO };
+            // Without a pre-op the name is not in the index yet.
+            let xdata = if marked { Dict::null() } else { self.name_index_xdata(&change.name) };
+            self.xattrop(change.dir, by, self.0.keys.operand(dirty, blame), xdata, cred).await;
+        }
+    }
+
+    pub(super) async fn xattrop(&self, gfid: Gfid, bricks: BrickSet, dict: Dict, xdata: Dict, cred: &GlusterfsCred) {
+        let req = XattropReq { gfid, flags: flags::xattrop::ADD_ARRAY, dict, xdata };
+        let answers = self.ask(bricks, |_, s| s.call(cred, &req)).await;
+        for brick in answers.failed().iter() {
+            tracing::warn!("{}: xattrop on {gfid} failed: {:?}", self.subvol(brick).name(), answers.error(brick));
+        }
+    }
+
+    /// Runs a transaction on attributes or xattrs.
+    pub(super) async fn metadata_txn<T: FopRsp>(
+        &self,
+        gfid: Gfid,
+        start: impl Fn(usize, &Subvol) -> Reply<T>,
+    ) -> FsResult<Answers<T>> {
+        self.writable()?;
+        let cred = self.own_cred(self.new_owner());
+        let domain = self.0.domain.clone();
+        let locks = vec![LockObject::Inode { gfid, start: METADATA_START, len: 0 }];
+        let locked = self.lock(&locks, &domain, self.up(), &cred).await;
+        if let Err(e) = self.quorum_of(locked) {
+            self.unlock(&locks, &domain, locked, &cred).await;
+            return Err(e);
+        }
+        let result = self.metadata_locked(gfid, locked, &cred, start).await;
+        self.unlock_later(locks, locked, cred);
+        result
+    }
+
+    async fn metadata_locked<T: FopRsp>(
+        &self,
+        gfid: Gfid,
+        locked: BrickSet,
+        cred: &GlusterfsCred,
+        start: impl Fn(usize, &Subvol) -> Reply<T>,
+    ) -> FsResult<Answers<T>> {
+        let optimistic = self.optimistic(locked);
+        let mut live = locked;
+        if !optimistic {
+            let dict = self.0.keys.operand(Some(Counters::in_slot(Slot::Metadata, 1)), |_| Counters::ZERO);
+            let req = XattropReq { gfid, flags: flags::xattrop::ADD_ARRAY, dict, xdata: Dict::null() };
+            let marked = self.ask(live, |_, s| s.call(cred, &req)).await;
+            if let Some(errno) = marked.symmetric_failure() {
+                return Err(errno);
+            }
+            live &= marked.ok();
+            self.quorum_of(live)?;
+        }
+        let answers = self.ask(live, start).await;
+        let ok = answers.ok();
+        let symmetric = answers.symmetric_failure();
+        let all = BrickSet::first(self.bricks());
+        let missed = if symmetric.is_some() { all - live } else { all - ok };
+        let verdict = if symmetric.is_some() || self.quorum_of(ok).is_err() {
+            Err(self.entry_error(&answers))
+        } else {
+            Ok(())
+        };
+        if !missed.is_empty() && symmetric.is_none() {
+            self.distrust(missed);
+        }
+        let worth_recording = verdict.is_ok() || symmetric.is_some();
+        if worth_recording && !(optimistic && (missed.is_empty() || symmetric.is_some())) {
+            let by = if symmetric.is_some() { live } else { ok };
+            let dirty = (!optimistic).then(|| Counters::in_slot(Slot::Metadata, -1));
+            // A request every brick refused has changed nothing: nobody has missed it.
+            let blame = |b: usize| {
+                if missed.contains(b) && symmetric.is_none() { Counters::in_slot(Slot::Metadata, 1) } else { Counters::ZERO }
+            };
+            self.xattrop(gfid, by, self.0.keys.operand(dirty, blame), Dict::null(), cred).await;
+            self.inode(gfid).need_refresh();
+        }
+        verdict.map(|()| answers)
+    }
+
+    /// Runs `work` in the background.
+    pub(super) fn later(&self, work: impl Future<Output = ()> + 'static) {
+        exec::spawn(work);
+    }
+}
+
+/// A key for xdata from text made at run time.
+pub(super) fn key(text: &str) -> Key {
+    Key::from(text.to_string())
+}

@@ -1,0 +1,78 @@
+//! POSIX and flock locks: brick after brick in index order, a quorum of grants (brick-and-replicate.md D.12).
+
+use super::BrickSet;
+use super::set::ReplicaSet;
+use crate::client::{Caller, Fd, LkOp};
+use crate::errno::{Errno, FsResult};
+use crate::wire::Dict;
+use crate::wire::fop::{Flock, LkCmd, LkReq, LockType};
+
+impl ReplicaSet {
+    /// Takes, tests or gives back a lock. The owner is the caller's.
+    ///
+    /// # Errors
+    /// `EAGAIN` on a conflict ([`LkOp::Set`]), `EROFS` when the grants are below the quorum.
+    pub async fn lk(&self, caller: &Caller, fd: &Fd, op: LkOp, flock: &Flock) -> FsResult<Flock> {
+        let cred = self.cred(caller, 0);
+        let unlock = flock.kind == LockType::Unlock as u32;
+        let cmd = match op {
+            LkOp::Get => LkCmd::GetLk,
+            LkOp::Set => LkCmd::SetLk,
+            LkOp::SetWait => LkCmd::SetLkW,
+        };
+        if op != LkOp::Get && !unlock {
+            self.inode(fd.gfid()).posix_locked.set(true);
+        }
+        let mut granted = BrickSet::EMPTY;
+        let mut answer = None;
+        let mut last = Errno::ENOTCONN;
+        for brick in self.up().iter() {
+            match self.lk_on(brick, fd, cmd, flock, &cred).await {
+                Ok(reply) => {
+                    granted.insert(brick);
+                    let conflict = op == LkOp::Get && reply.kind != LockType::Unlock as u32;
+                    answer.get_or_insert(reply.clone());
+                    if conflict {
+                        return Ok(reply);
+                    }
+                }
+                Err(e @ (Errno::EAGAIN | Errno::EINTR)) => {
+                    self.give_back(granted, fd, flock, &cred).await;
+                    return Err(e);
+                }
+                Err(e) => last = e,
+            }
+        }
+        if op == LkOp::Get || unlock {
+            return answer.ok_or(last);
+        }
+        if let Err(e) = self.quorum_of(granted) {
+            self.give_back(granted, fd, flock, &cred).await;
+            return Err(if granted.is_empty() { last } else { e });
+        }
+        answer.ok_or(last)
+    }
+
+    async fn lk_on(
+        &self,
+        brick: usize,
+        fd: &Fd,
+        cmd: LkCmd,
+        flock: &Flock,
+        cred: &crate::wire::auth::GlusterfsCred,
+    ) -> FsResult<Flock> {
+        let Some(number) = fd.remote(brick) else { return Err(Errno::EBADFD) };
+        let flock = Flock { lk_owner: cred.lk_owner.clone(), ..flock.clone() };
+        let req = LkReq { gfid: fd.gfid(), fd: number, cmd: cmd as u32, kind: flock.kind, flock, xdata: Dict::null() };
+        Ok(self.subvol(brick).call(cred, &req).await?.flock)
+    }
+
+    async fn give_back(&self, granted: BrickSet, fd: &Fd, flock: &Flock, cred: &crate::wire::auth::GlusterfsCred) {
+        let unlock = Flock { kind: LockType::Unlock as u32, ..flock.clone() };
+        for brick in granted.iter() {
+            if let Err(e) = self.lk_on(brick, fd, LkCmd::SetLk, &unlock, cred).await {
+                tracing::warn!("{}: unlock of {} failed: {e}", self.subvol(brick).name(), fd.gfid());
+            }
+        }
+    }
+}

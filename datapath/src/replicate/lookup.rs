@@ -1,0 +1,212 @@
+//! LOOKUP and inode refresh: what there is, and which copies of it are good (brick-and-replicate.md D.8, D.9).
+
+use bytes::Bytes;
+
+use super::BrickSet;
+use super::answers::Answers;
+use super::pending::Slot;
+use super::readable::{Readable, Testimony, judge, resolve};
+use super::set::ReplicaSet;
+use crate::client::{Caller, Reply, Subvol};
+use crate::errno::{Errno, FsResult};
+use crate::wire::fop::{Iatt2Rsp, LookupReq};
+use crate::wire::{Dict, Gfid, Iatt, Value};
+
+/// xdata key under which a brick counts the locks of our domain.
+const INODELK_COUNT: &str = "glusterfs.inodelk-count";
+
+/// The answers to one LOOKUP of an inode, judged.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// What each brick said.
+    pub said: Vec<Option<Testimony>>,
+    /// The good copies.
+    pub readable: Readable,
+}
+
+impl Found {
+    /// The attributes as `brick` has them.
+    pub fn stat(&self, brick: usize) -> Option<Iatt> {
+        self.said.get(brick)?.as_ref().map(|t| t.stat)
+    }
+}
+
+impl ReplicaSet {
+    /// xdata of every LOOKUP: pending xattrs and lock counts.
+    pub(super) fn lookup_xdata(&self) -> Dict {
+        let mut xdata = Dict::new();
+        self.0.keys.request(&mut xdata);
+        xdata.set("glusterfs.inodelk-dom-count", Value::str(&self.0.spec.replicate));
+        xdata
+    }
+
+    /// Looks a name up.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ESTALE` when the directory is gone, `EIO` when good copies disagree on what the name is, `ENOTCONN`
+    /// when no brick may be believed.
+    pub async fn lookup(&self, caller: &Caller, parent: Gfid, name: &[u8]) -> FsResult<Iatt> {
+        if name.is_empty() || name.contains(&b'/') {
+            return Err(Errno::EINVAL);
+        }
+        let req = LookupReq {
+            pargfid: parent,
+            bname: Bytes::copy_from_slice(name),
+            xdata: self.lookup_xdata(),
+            ..LookupReq::default()
+        };
+        let cred = self.cred(caller, 0);
+        let answers = self.ask(self.up(), |_, s| s.call(&cred, &req)).await;
+        let answers = match self.agreement(&answers) {
+            Agreement::Unanimous => answers,
+            Agreement::Error(e) => return Err(e),
+            Agreement::Disputed => self.settle_dispute(parent, answers).await?,
+        };
+        let gfid = answers.iter().map(|(_, r)| r.prestat.gfid).find(|g| !g.is_null()).ok_or(Errno::ENOENT)?;
+        self.judged_iatt(gfid, &answers)
+    }
+
+    /// Looks an inode up by its gfid.
+    ///
+    /// # Errors
+    /// As [`ReplicaSet::lookup`].
+    pub async fn lookup_gfid(&self, caller: &Caller, gfid: Gfid) -> FsResult<Iatt> {
+        let cred = self.cred(caller, 0);
+        let found = self.ask_inode(gfid, |s, req| s.call(&cred, req)).await?;
+        self.best_iatt(gfid, &found)
+    }
+
+    /// Judges the copies of an inode anew.
+    pub(super) async fn refresh(&self, gfid: Gfid) -> FsResult<Found> {
+        let cred = self.own_cred(0);
+        self.ask_inode(gfid, |s, req| s.call(&cred, req)).await
+    }
+
+    async fn ask_inode(
+        &self,
+        gfid: Gfid,
+        send: impl Fn(&Subvol, &LookupReq) -> Reply<Iatt2Rsp>,
+    ) -> FsResult<Found> {
+        let req = LookupReq { gfid, xdata: self.lookup_xdata(), ..LookupReq::default() };
+        let answers = self.ask(self.up(), |_, s| send(s, &req)).await;
+        if answers.ok().is_empty() {
+            return Err(answers.errno());
+        }
+        self.judged(gfid, &answers)
+    }
+
+    /// Bricks whose word counts now: all with a quorum up, else only those known to have missed nothing.
+    pub(super) fn believable(&self) -> BrickSet {
+        let up = self.up();
+        if self.quorum().met(up) { up } else { up & self.trusted() }
+    }
+
+    fn testimonies(&self, answers: &Answers<Iatt2Rsp>, gfid: Gfid) -> Vec<Option<Testimony>> {
+        (0..self.bricks())
+            .map(|b| {
+                let rsp = answers.get(b).filter(|r| r.prestat.gfid == gfid)?;
+                Some(Testimony {
+                    stat: rsp.prestat,
+                    pending: self.0.keys.row(&rsp.xdata),
+                    inodelks: rsp.xdata.get_i64(INODELK_COUNT).unwrap_or(0),
+                })
+            })
+            .collect()
+    }
+
+    /// Which copies are good, noted at the inode.
+    fn judged(&self, gfid: Gfid, answers: &Answers<Iatt2Rsp>) -> FsResult<Found> {
+        let generation = self.generation();
+        let said = self.testimonies(answers, gfid);
+        let believable = self.believable();
+        if believable.is_empty() {
+            return Err(Errno::ENOTCONN);
+        }
+        let mut readable = judge(&said);
+        let is_dir = said.iter().flatten().any(|t| t.stat.is_dir());
+        if readable.data.is_empty() {
+            readable.data = resolve(&said, if is_dir { Slot::Entry } else { Slot::Data }, self.quorum());
+        }
+        if readable.metadata.is_empty() {
+            readable.metadata = resolve(&said, Slot::Metadata, self.quorum());
+        }
+        if is_dir && readable.data.is_empty() {
+            // A directory everybody is accused of is still listed: heal merges the names.
+            readable.data = said.iter().enumerate().filter(|(_, t)| t.is_some()).map(|(i, _)| i).collect();
+        }
+        readable.data &= believable;
+        readable.metadata &= believable;
+        self.inode(gfid).set_readable(generation, readable);
+        Ok(Found { said, readable })
+    }
+
+    fn judged_iatt(&self, gfid: Gfid, answers: &Answers<Iatt2Rsp>) -> FsResult<Iatt> {
+        let found = self.judged(gfid, answers)?;
+        self.best_iatt(gfid, &found)
+    }
+
+    /// The attributes of the copy that would be read. Split-brain does not hide a file: its attributes come from any
+    /// copy, reading it is an error.
+    fn best_iatt(&self, gfid: Gfid, found: &Found) -> FsResult<Iatt> {
+        let both = found.readable.both();
+        let busy = self.inode(gfid).busy();
+        let candidates = [both - busy, both, found.readable.metadata, self.believable()];
+        candidates
+            .into_iter()
+            .map(|set| set.iter().filter(|&b| found.stat(b).is_some()).collect::<BrickSet>())
+            .find_map(|set| self.0.policy.pick(gfid, set))
+            .and_then(|b| found.stat(b))
+            .ok_or(Errno::ENOTCONN)
+    }
+
+    fn agreement(&self, answers: &Answers<Iatt2Rsp>) -> Agreement {
+        let (ok, failed) = (answers.ok(), answers.failed() - answers.failed_with(Errno::ENOTCONN));
+        let mut gfids = answers.iter().map(|(_, r)| r.prestat.gfid);
+        let first = gfids.next();
+        let same = gfids.all(|g| Some(g) == first);
+        if ok.is_empty() && failed.is_empty() {
+            return Agreement::Error(Errno::ENOTCONN);
+        }
+        if self.believable().is_empty() {
+            return Agreement::Error(Errno::ENOTCONN);
+        }
+        if ok.is_empty() && failed.iter().all(|b| answers.error(b) == answers.error(failed.lowest().unwrap_or(0))) {
+            return Agreement::Error(answers.errno());
+        }
+        if failed.is_empty() && same { Agreement::Unanimous } else { Agreement::Disputed }
+    }
+
+    /// Some bricks have the name and others do not, or not the same: those whose directory is good decide.
+    async fn settle_dispute(&self, parent: Gfid, answers: Answers<Iatt2Rsp>) -> FsResult<Answers<Iatt2Rsp>> {
+        let directory = self.refresh(parent).await?;
+        let judges = directory.readable.data;
+        let have = answers.ok() & judges;
+        let lack = (answers.failed() - answers.failed_with(Errno::ENOTCONN)) & judges;
+        if have.is_empty() {
+            let lacking = lack.lowest().and_then(|b| answers.error(b));
+            return Err(lacking.unwrap_or_else(|| answers.errno()));
+        }
+        let mut gfids = have.iter().filter_map(|b| answers.get(b)).map(|r| r.prestat.gfid);
+        let gfid = gfids.next().unwrap_or(Gfid::NULL);
+        if gfids.any(|g| g != gfid) {
+            return Err(Errno::EIO);
+        }
+        let mut believed = Answers::new(self.bricks());
+        for (brick, answer) in answers.into_ok().into_iter().enumerate() {
+            // A stale directory may hold the same file under this name: its copy is judged by the file's own marks.
+            if let Some(rsp) = answer.filter(|r| r.prestat.gfid == gfid) {
+                believed.put(brick, Ok(rsp));
+            }
+        }
+        Ok(believed)
+    }
+}
+
+enum Agreement {
+    /// Every brick that answered found the same inode.
+    Unanimous,
+    /// No brick found it, for one reason.
+    Error(Errno),
+    /// Bricks disagree.
+    Disputed,
+}
