@@ -25,7 +25,10 @@ struct FdInner {
 
 impl fmt::Debug for Fd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fd").field("gfid", &self.0.gfid).field("remote", &self.0.remote).finish()
+        f.debug_struct("Fd")
+            .field("gfid", &self.0.gfid)
+            .field("remote", &self.0.remote)
+            .finish()
     }
 }
 
@@ -76,7 +79,14 @@ impl Fd {
 
     /// The bricks it is open on.
     pub fn open_on(&self) -> BrickSet {
-        self.0.remote.borrow().iter().enumerate().filter(|(_, n)| n.is_some()).map(|(i, _)| i).collect()
+        self.0
+            .remote
+            .borrow()
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| n.is_some())
+            .map(|(i, _)| i)
+            .collect()
     }
 
     /// The brick a directory listing is read from: cookies mean nothing on another.
@@ -127,7 +137,13 @@ impl FdTable {
 
     /// The fds that are open now.
     pub fn live(&self) -> Vec<Fd> {
-        self.fds.borrow().iter().filter_map(|w| w.0.upgrade()).filter(|f| !f.released.get()).map(Fd).collect()
+        self.fds
+            .borrow()
+            .iter()
+            .filter_map(|w| w.0.upgrade())
+            .filter(|f| !f.released.get())
+            .map(Fd)
+            .collect()
     }
 
     /// The open fds of one inode.

@@ -27,12 +27,18 @@ pub struct Reply<T> {
 impl<T> Reply<T> {
     /// Waits for `raw`.
     pub(super) fn new(raw: Raw) -> Reply<T> {
-        Reply { raw: Some(raw), result: PhantomData }
+        Reply {
+            raw: Some(raw),
+            result: PhantomData,
+        }
     }
 
     /// A request that could not be sent: the brick is not connected.
     pub(super) fn not_connected() -> Reply<T> {
-        Reply { raw: None, result: PhantomData }
+        Reply {
+            raw: None,
+            result: PhantomData,
+        }
     }
 }
 
@@ -47,7 +53,9 @@ impl DataReply {
 }
 
 fn poll_raw(raw: &mut Option<Raw>, cx: &mut Context<'_>) -> Poll<FsResult<RawReply>> {
-    let Some(receiver) = raw else { return Poll::Ready(Err(Errno::ENOTCONN)) };
+    let Some(receiver) = raw else {
+        return Poll::Ready(Err(Errno::ENOTCONN));
+    };
     let answer = match Pin::new(receiver).poll(cx) {
         Poll::Pending => return Poll::Pending,
         Poll::Ready(answer) => answer,

@@ -20,7 +20,7 @@ use crate::exec;
 use crate::exec::net::{Addr, Stream};
 use crate::rpc::{Connection, RpcError};
 use crate::wire::auth::{Credential, GlusterfsCred};
-use crate::wire::callback::{EntrylkContentionReq, InodelkContentionReq};
+use crate::wire::callback::{EntrylkContention, InodelkContention};
 use crate::wire::dump::{DumpReq, DumpRsp};
 use crate::wire::fop::{self, Fop, OpenReq, OpendirReq, ReadReq, WriteReq};
 use crate::wire::handshake::{SetvolumeReq, SetvolumeRsp};
@@ -72,7 +72,10 @@ struct Inner {
 
 impl fmt::Debug for Subvol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subvol").field("name", &self.name()).field("up", &self.is_up()).finish()
+        f.debug_struct("Subvol")
+            .field("name", &self.name())
+            .field("up", &self.is_up())
+            .finish()
     }
 }
 
@@ -176,16 +179,25 @@ impl Subvol {
         let brick = self.0.brick;
         let connection = Connection::start(stream, Box::new(move |h, args| on_callback(&events, brick, h, args)));
         let guard = AbortOnDrop(Some(connection.clone()));
-        let v2 = Credential::V2(GlusterfsCred { lk_owner: Bytes::from_static(&[0; 4]), ..GlusterfsCred::default() });
+        let v2 = Credential::V2(GlusterfsCred {
+            lk_owner: Bytes::from_static(&[0; 4]),
+            ..GlusterfsCred::default()
+        });
         let programs: DumpRsp = connection
-            .request(program::DUMP, dump::PROC_DUMP, &v2, &DumpReq { gfs_id: dump::CLIENT_ID })
+            .request(
+                program::DUMP,
+                dump::Proc::Dump as u32,
+                &v2,
+                &DumpReq {
+                    gfs_id: dump::CLIENT_GFS_ID,
+                },
+            )
             .await
             .map_err(retry)?;
-        let speaks = programs.programs.iter().any(|p| {
-            p.prognum == u64::from(program::FOP.number) && p.progver == u64::from(program::FOP.version)
-        });
-        if !speaks {
-            return Err(SessionEnd::Retry(format!("{addr} does not serve GLUSTERFS version 4 fops")));
+        if !programs.has(program::FOP) {
+            return Err(SessionEnd::Retry(format!(
+                "{addr} does not serve GLUSTERFS version 4 fops"
+            )));
         }
         self.set_volume(&connection).await?;
         self.reopen(&connection).await;
@@ -216,30 +228,56 @@ impl Subvol {
         if let Some((user, password)) = &spec.credentials {
             dict = dict.with_str("username", user).with_str("password", password);
         }
-        let cred = Credential::V3(GlusterfsCred { lk_owner: Bytes::from_static(&[0; 4]), ..GlusterfsCred::default() });
+        let cred = Credential::V3(GlusterfsCred {
+            lk_owner: Bytes::from_static(&[0; 4]),
+            ..GlusterfsCred::default()
+        });
         let rsp: SetvolumeRsp = connection
-            .request(program::HANDSHAKE_BRICK, handshake::PROC_SETVOLUME, &cred, &SetvolumeReq { dict })
+            .request(
+                program::HANDSHAKE_BRICK,
+                handshake::Proc::Setvolume as u32,
+                &cred,
+                &SetvolumeReq { dict },
+            )
             .await
             .map_err(|e| SessionEnd::Retry(e.to_string()))?;
         if rsp.op_ret >= 0 {
             return Ok(());
         }
         let text = rsp.dict.get_str("ERROR").unwrap_or("no reason given").to_string();
-        let why = format!("{}: SETVOLUME refused: {text} ({})", brick.subvolume, Errno(rsp.op_errno));
-        Err(if rsp.op_errno == Errno::EACCES.0 { SessionEnd::AuthFailed(why) } else { SessionEnd::Retry(why) })
+        let why = format!(
+            "{}: SETVOLUME refused: {text} ({})",
+            brick.subvolume,
+            Errno(rsp.op_errno)
+        );
+        Err(if rsp.op_errno == Errno::EACCES.0 {
+            SessionEnd::AuthFailed(why)
+        } else {
+            SessionEnd::Retry(why)
+        })
     }
 
     /// Opens every fd of this core on the brick again, before the brick counts as up.
     async fn reopen(&self, connection: &Connection) {
-        let cred = Credential::V3(GlusterfsCred { lk_owner: Bytes::from_static(&[0; 4]), ..GlusterfsCred::default() });
+        let cred = Credential::V3(GlusterfsCred {
+            lk_owner: Bytes::from_static(&[0; 4]),
+            ..GlusterfsCred::default()
+        });
         let mut under_way = Vec::new();
         for fd in self.0.fds.live() {
             let reply: Reply<fop::OpenRsp> = if fd.is_dir() {
-                let req = OpendirReq { gfid: fd.gfid(), xdata: Dict::new() };
+                let req = OpendirReq {
+                    gfid: fd.gfid(),
+                    xdata: Dict::new(),
+                };
                 Reply::new(connection.call(program::FOP, OpendirReq::PROC as u32, &cred, &req, None))
             } else {
                 let flags = fd.flags() & !((libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC) as u32);
-                let req = OpenReq { gfid: fd.gfid(), flags, xdata: Dict::new() };
+                let req = OpenReq {
+                    gfid: fd.gfid(),
+                    flags,
+                    xdata: Dict::new(),
+                };
                 Reply::new(connection.call(program::FOP, OpenReq::PROC as u32, &cred, &req, None))
             };
             under_way.push((fd, reply));
@@ -259,7 +297,14 @@ impl Subvol {
             return;
         }
         let flags = fd.flags() & !((libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC) as u32);
-        let reply = self.call(cred, &OpenReq { gfid: fd.gfid(), flags, xdata: Dict::null() });
+        let reply = self.call(
+            cred,
+            &OpenReq {
+                gfid: fd.gfid(),
+                flags,
+                xdata: Dict::null(),
+            },
+        );
         let (fd, brick) = (fd.clone(), self.0.brick);
         exec::spawn(async move {
             if let Ok(rsp) = reply.await {
@@ -289,7 +334,10 @@ impl Drop for AbortOnDrop {
 /// Pings a peer that is silent with calls outstanding; ends the session after `ping-timeout` of silence.
 async fn watch(name: String, connection: Connection, spec: Arc<ClientSpec>) {
     let limit = spec.options.ping_timeout;
-    let cred = Credential::V2(GlusterfsCred { lk_owner: Bytes::from_static(&[0; 4]), ..GlusterfsCred::default() });
+    let cred = Credential::V2(GlusterfsCred {
+        lk_owner: Bytes::from_static(&[0; 4]),
+        ..GlusterfsCred::default()
+    });
     let mut ping = None;
     while !connection.is_closed() {
         exec::sleep(WATCH_INTERVAL).await;
@@ -299,10 +347,13 @@ async fn watch(name: String, connection: Connection, spec: Arc<ClientSpec>) {
             continue;
         }
         if ping.is_none() {
-            ping = Some(connection.call(program::DUMP, dump::PROC_PING, &cred, &(), None));
+            ping = Some(connection.call(program::DUMP, dump::Proc::Ping as u32, &cred, &(), None));
         }
         if !limit.is_zero() && silence >= limit {
-            let text = format!("has not responded in the last {} seconds, disconnecting.", limit.as_secs());
+            let text = format!(
+                "has not responded in the last {} seconds, disconnecting.",
+                limit.as_secs()
+            );
             tracing::error!("{name}: server {text}");
             connection.abort(&text);
         }
@@ -315,12 +366,12 @@ fn on_callback(events: &Weak<dyn SubvolEvents>, brick: usize, header: &CallHeade
         return;
     }
     let mut d = Decoder::new(&args);
-    match header.proc {
-        callback::PROC_INODELK_CONTENTION => match InodelkContentionReq::decode(&mut d) {
+    match callback::Proc::from_u32(header.proc) {
+        Some(callback::Proc::InodelkContention) => match InodelkContention::decode(&mut d) {
             Ok(req) => events.inodelk_contention(brick, req.gfid, &req.domain),
             Err(e) => tracing::warn!("inodelk contention callback: {e}"),
         },
-        callback::PROC_ENTRYLK_CONTENTION => match EntrylkContentionReq::decode(&mut d) {
+        Some(callback::Proc::EntrylkContention) => match EntrylkContention::decode(&mut d) {
             Ok(req) => events.entrylk_contention(brick, req.gfid, &req.name),
             Err(e) => tracing::warn!("entrylk contention callback: {e}"),
         },

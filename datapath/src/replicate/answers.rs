@@ -12,7 +12,9 @@ pub struct Answers<T> {
 impl<T> Answers<T> {
     /// No answers of `bricks` bricks.
     pub fn new(bricks: usize) -> Answers<T> {
-        Answers { slots: (0..bricks).map(|_| None).collect() }
+        Answers {
+            slots: (0..bricks).map(|_| None).collect(),
+        }
     }
 
     /// Notes the answer of `brick`.
@@ -36,7 +38,12 @@ impl<T> Answers<T> {
     }
 
     fn select(&self, want: impl Fn(&Result<T, Errno>) -> bool) -> BrickSet {
-        self.slots.iter().enumerate().filter(|(_, s)| s.as_ref().is_some_and(&want)).map(|(i, _)| i).collect()
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.as_ref().is_some_and(&want))
+            .map(|(i, _)| i)
+            .collect()
     }
 
     /// The successful answer of `brick`.
@@ -51,12 +58,17 @@ impl<T> Answers<T> {
 
     /// The successful answers in brick order.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
-        self.slots.iter().enumerate().filter_map(|(i, s)| Some((i, s.as_ref()?.as_ref().ok()?)))
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(i, s)| Some((i, s.as_ref()?.as_ref().ok()?)))
     }
 
     /// The answer of `preferred` if it succeeded, else of the first brick that did.
     pub fn best(&self, preferred: Option<usize>) -> Option<&T> {
-        preferred.and_then(|b| self.get(b)).or_else(|| self.iter().next().map(|(_, t)| t))
+        preferred
+            .and_then(|b| self.get(b))
+            .or_else(|| self.iter().next().map(|(_, t)| t))
     }
 
     /// Takes the successful answers out, by brick.
@@ -83,8 +95,17 @@ impl<T> Answers<T> {
                 return ranked;
             }
         }
-        let errors = || self.slots.iter().rev().flatten().filter_map(|r| r.as_ref().err().copied());
-        errors().find(|e| *e != Errno::ENOTCONN).or_else(|| errors().next()).unwrap_or(Errno::ENOTCONN)
+        let errors = || {
+            self.slots
+                .iter()
+                .rev()
+                .flatten()
+                .filter_map(|r| r.as_ref().err().copied())
+        };
+        errors()
+            .find(|e| *e != Errno::ENOTCONN)
+            .or_else(|| errors().next())
+            .unwrap_or(Errno::ENOTCONN)
     }
 }
 
@@ -113,16 +134,28 @@ mod tests {
 
     #[test]
     fn errno_ranking() {
-        assert_eq!(answers(&[Err(Errno::ENOSPC), Err(Errno::ENOENT), Err(Errno::EIO)]).errno(), Errno::ENOENT);
-        assert_eq!(answers(&[Err(Errno::EACCES), Err(Errno::ENOTCONN)]).errno(), Errno::EACCES);
+        assert_eq!(
+            answers(&[Err(Errno::ENOSPC), Err(Errno::ENOENT), Err(Errno::EIO)]).errno(),
+            Errno::ENOENT
+        );
+        assert_eq!(
+            answers(&[Err(Errno::EACCES), Err(Errno::ENOTCONN)]).errno(),
+            Errno::EACCES
+        );
         assert_eq!(answers(&[Err(Errno::ENOTCONN)]).errno(), Errno::ENOTCONN);
         assert_eq!(answers(&[]).errno(), Errno::ENOTCONN);
     }
 
     #[test]
     fn symmetric_failures() {
-        assert_eq!(answers(&[Err(Errno::ENOSPC), Err(Errno::ENOSPC)]).symmetric_failure(), Some(Errno::ENOSPC));
-        assert_eq!(answers(&[Err(Errno::ENOTCONN), Err(Errno::ENOTCONN)]).symmetric_failure(), None);
+        assert_eq!(
+            answers(&[Err(Errno::ENOSPC), Err(Errno::ENOSPC)]).symmetric_failure(),
+            Some(Errno::ENOSPC)
+        );
+        assert_eq!(
+            answers(&[Err(Errno::ENOTCONN), Err(Errno::ENOTCONN)]).symmetric_failure(),
+            None
+        );
         assert_eq!(answers(&[Err(Errno::ENOSPC), Ok(1)]).symmetric_failure(), None);
         assert_eq!(answers(&[]).symmetric_failure(), None);
     }

@@ -7,7 +7,7 @@ use super::xattrs;
 use crate::client::{Caller, Fd, SetAttr, TimeSet};
 use crate::errno::{Errno, FsResult};
 use crate::exec;
-use crate::wire::auth::stamp;
+use crate::wire::auth::utime;
 use crate::wire::fop::{RemovexattrReq, SetattrReq, SetxattrReq};
 use crate::wire::{Dict, Gfid, Iatt, Key, Value, flags};
 
@@ -25,8 +25,13 @@ impl ReplicaSet {
             // Times of writes under way would overwrite explicit ones.
             self.quiesce(&self.inode(gfid)).await;
             let (stbuf, valid) = self.wire_attributes(set);
-            let cred = self.cred(caller, stamp::CTIME);
-            let req = SetattrReq { gfid, stbuf, valid, xdata: Dict::null() };
+            let cred = self.cred(caller, utime::CTIME);
+            let req = SetattrReq {
+                gfid,
+                stbuf,
+                valid,
+                xdata: Dict::null(),
+            };
             let answers = self.metadata_txn(gfid, |_, s| s.call(&cred, &req)).await?;
             let readable = self.inode(gfid).readable_stale();
             let good = readable.and_then(|r| (r.both() & answers.ok()).lowest());
@@ -76,9 +81,14 @@ impl ReplicaSet {
     /// `EPERM`/`EOPNOTSUPP` for names that are not the application's; else as [`ReplicaSet::setattr`].
     pub async fn setxattr(&self, caller: &Caller, gfid: Gfid, name: &[u8], value: Bytes, flags: u32) -> FsResult<()> {
         xattrs::settable(name)?;
-        let cred = self.cred(caller, stamp::CTIME);
+        let cred = self.cred(caller, utime::CTIME);
         let dict = Dict::new().with(Key(Bytes::copy_from_slice(name)), Value::Ptr(value));
-        let req = SetxattrReq { gfid, flags, dict, xdata: Dict::new() };
+        let req = SetxattrReq {
+            gfid,
+            flags,
+            dict,
+            xdata: Dict::new(),
+        };
         self.metadata_txn(gfid, |_, s| s.call(&cred, &req)).await.map(drop)
     }
 
@@ -91,8 +101,12 @@ impl ReplicaSet {
         if xattrs::hidden(name) {
             return Err(Errno::ENODATA);
         }
-        let cred = self.cred(caller, stamp::CTIME);
-        let req = RemovexattrReq { gfid, name: Bytes::copy_from_slice(name), xdata: Dict::null() };
+        let cred = self.cred(caller, utime::CTIME);
+        let req = RemovexattrReq {
+            gfid,
+            name: Bytes::copy_from_slice(name),
+            xdata: Dict::null(),
+        };
         self.metadata_txn(gfid, |_, s| s.call(&cred, &req)).await.map(drop)
     }
 }

@@ -15,7 +15,11 @@ impl BrickSet {
     /// Bricks `0..count`.
     pub fn first(count: usize) -> BrickSet {
         debug_assert!(count <= Self::MAX);
-        if count >= Self::MAX { BrickSet(u64::MAX) } else { BrickSet((1 << count) - 1) }
+        if count >= Self::MAX {
+            BrickSet(u64::MAX)
+        } else {
+            BrickSet((1 << count) - 1)
+        }
     }
 
     /// One brick.

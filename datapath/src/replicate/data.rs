@@ -89,7 +89,7 @@ impl ReplicaSet {
                 (brick, (op.start)(brick, self.subvol(brick)))
             })
             .collect();
-        let (tx, rx) = oneshot::channel();
+        let (tx, rx) = oneshot::oneshot();
         let course = Course {
             set: self.clone(),
             inode,
@@ -106,8 +106,15 @@ impl ReplicaSet {
 
     /// Bricks so far behind that waiting for them would stop everybody, as long as a quorum is not among them.
     fn hopelessly_slow(&self, live: BrickSet) -> BrickSet {
-        let slow: BrickSet = live.iter().filter(|&b| self.subvol(b).backlog() > BACKLOG_LIMIT).collect();
-        if !slow.is_empty() && self.quorum().met(live - slow) { slow } else { BrickSet::EMPTY }
+        let slow: BrickSet = live
+            .iter()
+            .filter(|&b| self.subvol(b).backlog() > BACKLOG_LIMIT)
+            .collect();
+        if !slow.is_empty() && self.quorum().met(live - slow) {
+            slow
+        } else {
+            BrickSet::EMPTY
+        }
     }
 
     /// Waits until `range` may be worked on under the lock.
@@ -123,7 +130,7 @@ impl ReplicaSet {
                     return Ok((ticket, live));
                 }
                 Join::Acquire => self.acquire(inode).await?,
-                Join::Release => self.release(inode, false).await,
+                Join::Release => self.release_data_lock(inode, false).await,
                 Join::Wait => inode.changed.notified().await,
             }
         }
@@ -138,9 +145,16 @@ impl ReplicaSet {
             lock.owner()
         };
         // Whatever happens to this task, waiters must not be left behind a lock that is never acquired.
-        let mut guard = AcquireGuard { inode: inode.clone(), acquired: false };
+        let mut guard = AcquireGuard {
+            inode: inode.clone(),
+            acquired: false,
+        };
         let cred = self.own_cred(owner);
-        let object = [LockObject::Inode { gfid: inode.gfid, start: 0, len: 0 }];
+        let object = [LockObject::Inode {
+            gfid: inode.gfid,
+            start: 0,
+            len: 0,
+        }];
         let domain = self.0.domain.clone();
         let locked = self.lock(&object, &domain, self.up(), &cred).await;
         if let Err(e) = self.quorum_of(locked) {
@@ -161,8 +175,16 @@ impl ReplicaSet {
 
     /// Pre-op: dirty +1 on every locked brick; the answers carry the blame there is.
     async fn mark_dirty(&self, inode: &Inode, locked: BrickSet, cred: &GlusterfsCred) -> Answers<DictRsp> {
-        let dict = self.0.keys.operand(Some(Counters::in_slot(Slot::Data, 1)), |_| Counters::ZERO);
-        let req = XattropReq { gfid: inode.gfid, flags: flags::xattrop::ADD_ARRAY, dict, xdata: Dict::null() };
+        let dict = self
+            .0
+            .keys
+            .operand(Some(Counters::in_slot(Slot::Data, 1)), |_| Counters::ZERO);
+        let req = XattropReq {
+            gfid: inode.gfid,
+            flags: flags::xattrop::ADD_ARRAY,
+            dict,
+            xdata: Dict::null(),
+        };
         self.ask(locked, |_, s| s.call(cred, &req)).await
     }
 
@@ -173,7 +195,11 @@ impl ReplicaSet {
             return Err(errno);
         }
         if !self.0.quorum.met(done) {
-            return Err(if (locked - done) == marked.failed_with(Errno::ENOTCONN) { Errno::EROFS } else { marked.errno() });
+            return Err(if (locked - done) == marked.failed_with(Errno::ENOTCONN) {
+                Errno::EROFS
+            } else {
+                marked.errno()
+            });
         }
         let mut blamed = BrickSet::EMPTY;
         for (_, rsp) in marked.iter() {
@@ -191,9 +217,12 @@ impl ReplicaSet {
         let (release, idle_since) = {
             let mut lock = inode.data.borrow_mut();
             let release = lock.leave(ticket, end) || (!self.options().eager_lock && lock.ask_release());
-            (release, (!release && !lock.is_active() && lock.phase() == Phase::Held).then(|| lock.activity()))
+            (
+                release,
+                (!release && !lock.is_active() && lock.phase() == Phase::Held).then(|| lock.activity()),
+            )
         };
-        inode.changed.notify_all();
+        inode.changed.notify_waiters();
         if release {
             self.release_soon(inode.clone());
         } else if let Some(activity) = idle_since {
@@ -209,7 +238,7 @@ impl ReplicaSet {
                 lock.phase() == Phase::Held && !lock.is_active()
             };
             if ready {
-                set.release(&inode, false).await;
+                set.release_data_lock(&inode, false).await;
             }
         });
     }
@@ -225,13 +254,13 @@ impl ReplicaSet {
                 lock.phase() == Phase::Held && !lock.is_active() && lock.activity() == activity
             };
             if idle {
-                set.release(&inode, true).await;
+                set.release_data_lock(&inode, true).await;
             }
         });
     }
 
     /// Post-op and unlock. The caller has seen the lock held and idle in this turn.
-    pub(super) async fn release(&self, inode: &Rc<Inode>, idle: bool) {
+    pub(super) async fn release_data_lock(&self, inode: &Rc<Inode>, idle: bool) {
         let (plan, owner) = {
             let mut lock = inode.data.borrow_mut();
             (lock.releasing(idle), lock.owner())
@@ -239,7 +268,11 @@ impl ReplicaSet {
         let guard = ReleaseGuard(inode.clone());
         let cred = self.own_cred(owner);
         self.post_op(inode, &plan, &cred).await;
-        let object = [LockObject::Inode { gfid: inode.gfid, start: 0, len: 0 }];
+        let object = [LockObject::Inode {
+            gfid: inode.gfid,
+            start: 0,
+            len: 0,
+        }];
         let domain = self.0.domain.clone();
         self.unlock(&object, &domain, plan.locked, &cred).await;
         drop(guard);
@@ -264,10 +297,19 @@ impl ReplicaSet {
         let xdata = Dict::new()
             .with("batch-fsync", Value::Int(1))
             .with("glusterfs-internal-fop", Value::str("yes"));
-        let req = FsyncReq { gfid, fd: ANONYMOUS_FD, data: 1, xdata };
+        let req = FsyncReq {
+            gfid,
+            fd: ANONYMOUS_FD,
+            data: 1,
+            xdata,
+        };
         let answers = self.ask(bricks, |_, s| s.call(cred, &req)).await;
         for brick in answers.failed().iter() {
-            tracing::warn!("{}: fsync of {gfid} before post-op failed: {:?}", self.subvol(brick).name(), answers.error(brick));
+            tracing::warn!(
+                "{}: fsync of {gfid} before post-op failed: {:?}",
+                self.subvol(brick).name(),
+                answers.error(brick)
+            );
         }
     }
 
@@ -276,9 +318,20 @@ impl ReplicaSet {
         if bricks.is_empty() {
             return;
         }
-        let blame = |b: usize| if missed.contains(b) { Counters::in_slot(Slot::Data, 1) } else { Counters::ZERO };
+        let blame = |b: usize| {
+            if missed.contains(b) {
+                Counters::in_slot(Slot::Data, 1)
+            } else {
+                Counters::ZERO
+            }
+        };
         let dict = self.0.keys.operand(Some(Counters::in_slot(Slot::Data, -1)), blame);
-        let req = XattropReq { gfid, flags: flags::xattrop::ADD_ARRAY, dict, xdata: Dict::null() };
+        let req = XattropReq {
+            gfid,
+            flags: flags::xattrop::ADD_ARRAY,
+            dict,
+            xdata: Dict::null(),
+        };
         let answers = self.ask(bricks, |_, s| s.call(cred, &req)).await;
         for brick in answers.failed().iter() {
             let error = answers.error(brick);
@@ -300,7 +353,7 @@ impl ReplicaSet {
                 Phase::Held => {
                     let now = inode.data.borrow_mut().ask_release();
                     if now {
-                        self.release(inode, true).await;
+                        self.release_data_lock(inode, true).await;
                     } else {
                         inode.changed.notified().await;
                     }
@@ -345,7 +398,7 @@ impl Inner {
         if now && let Some(set) = self.me() {
             set.release_soon(inode.clone());
         }
-        inode.changed.notify_all();
+        inode.changed.notify_waiters();
     }
 }
 
@@ -360,7 +413,7 @@ impl Drop for AcquireGuard {
         if !self.acquired {
             self.inode.data.borrow_mut().not_acquired();
         }
-        self.inode.changed.notify_all();
+        self.inode.changed.notify_waiters();
     }
 }
 
@@ -370,19 +423,23 @@ struct ReleaseGuard(Rc<Inode>);
 impl Drop for ReleaseGuard {
     fn drop(&mut self) {
         self.0.data.borrow_mut().released();
-        self.0.changed.notify_all();
+        self.0.changed.notify_waiters();
     }
 }
 
 impl Course {
     async fn run(mut self, replies: Vec<(usize, Reply<Iatt2Rsp>)>) {
         let mut answers = Answers::new(self.set.bricks());
-        let mut pending: FuturesUnordered<_> =
-            replies.into_iter().map(|(brick, reply)| async move { (brick, reply.await) }).collect();
+        let mut pending: FuturesUnordered<_> = replies
+            .into_iter()
+            .map(|(brick, reply)| async move { (brick, reply.await) })
+            .collect();
         let mut contended = false;
         while let Some((brick, answer)) = pending.next().await {
             self.inode.write_answered(brick);
-            contended |= answer.as_ref().is_ok_and(|r| r.xdata().get_i64(INODELK_COUNT).unwrap_or(0) > 1);
+            contended |= answer
+                .as_ref()
+                .is_ok_and(|r| r.xdata().get_i64(INODELK_COUNT).unwrap_or(0) > 1);
             answers.put(brick, answer);
             self.acknowledge_early(&answers);
         }
@@ -396,17 +453,23 @@ impl Course {
             return;
         }
         let ok = answers.ok();
-        if ok.len() >= self.needed && self.set.quorum().met(ok)
+        if ok.len() >= self.needed
+            && self.set.quorum().met(ok)
             && let (Some(app), Some(rsp)) = (self.app.take(), answers.best(None))
         {
-            app.send(Ok(rsp.clone()));
+            // A caller that went away needs no answer.
+            let _ = app.send(Ok(rsp.clone()));
         }
     }
 
     /// Bricks that missed the operation: failures, and writes shorter than the longest.
     fn judge(&self, answers: &mut Answers<Iatt2Rsp>) -> BrickSet {
         let longest = answers.iter().map(|(_, r)| r.op_ret).max().unwrap_or(0);
-        let short: BrickSet = answers.iter().filter(|(_, r)| r.op_ret < longest).map(|(b, _)| b).collect();
+        let short: BrickSet = answers
+            .iter()
+            .filter(|(_, r)| r.op_ret < longest)
+            .map(|(b, _)| b)
+            .collect();
         for brick in short.iter() {
             answers.put(brick, Err(Errno::EIO));
         }
@@ -417,7 +480,9 @@ impl Course {
         let ok = answers.ok();
         let missed = failed | self.skipped;
         // An append that is lost in a crash is caught by the size rule of heal.
-        let append = answers.iter().all(|(_, r)| r.xdata().get_i64(WRITE_IS_APPEND) == Some(1));
+        let append = answers
+            .iter()
+            .all(|(_, r)| r.xdata().get_i64(WRITE_IS_APPEND) == Some(1));
         let mut end = Leave {
             contended,
             unstable: self.effect == Effect::Unstable && !append,
@@ -437,7 +502,11 @@ impl Course {
         } else {
             end.broken = true;
             let errno = answers.errno();
-            Err(if errno == Errno::ENOTCONN { self.set.quorum_of(ok).err().unwrap_or(Errno::EROFS) } else { errno })
+            Err(if errno == Errno::ENOTCONN {
+                self.set.quorum_of(ok).err().unwrap_or(Errno::EROFS)
+            } else {
+                errno
+            })
         };
         let releases = self.inode.data.borrow().releases();
         let blame_first = !end.failed.is_empty();
@@ -449,9 +518,12 @@ impl Course {
             }
         }
         if let Some(app) = self.app.take() {
-            app.send(result);
+            let _ = app.send(result);
         } else if let Err(e) = result {
-            tracing::error!("{}: a write was acknowledged by a majority and then lost its quorum: {e}", self.inode.gfid);
+            tracing::error!(
+                "{}: a write was acknowledged by a majority and then lost its quorum: {e}",
+                self.inode.gfid
+            );
         }
     }
 }

@@ -30,11 +30,17 @@ pub struct ByteRange {
 
 impl ByteRange {
     /// The whole file.
-    pub const ALL: ByteRange = ByteRange { start: 0, end: u64::MAX };
+    pub const ALL: ByteRange = ByteRange {
+        start: 0,
+        end: u64::MAX,
+    };
 
     /// `len` bytes from `start`.
     pub fn new(start: u64, len: u64) -> ByteRange {
-        ByteRange { start, end: start.saturating_add(len) }
+        ByteRange {
+            start,
+            end: start.saturating_add(len),
+        }
     }
 
     fn overlaps(self, other: ByteRange) -> bool {
@@ -171,7 +177,11 @@ impl DataLock {
             Phase::Acquiring | Phase::Releasing => Join::Wait,
             Phase::Held if self.release_asked || self.generation != generation => {
                 self.release_asked = true;
-                if self.active.is_empty() { Join::Release } else { Join::Wait }
+                if self.active.is_empty() {
+                    Join::Release
+                } else {
+                    Join::Wait
+                }
             }
             Phase::Held if self.active.iter().any(|(_, r)| r.overlaps(range)) => Join::Wait,
             Phase::Held => {
@@ -179,7 +189,10 @@ impl DataLock {
                 self.next_ticket += 1;
                 self.activity += 1;
                 self.active.push((ticket, range));
-                Join::Joined { ticket, live: self.locked - self.failed }
+                Join::Joined {
+                    ticket,
+                    live: self.locked - self.failed,
+                }
             }
         }
     }
@@ -295,7 +308,14 @@ mod tests {
         let mut l = held();
         let a = ticket(l.join(ByteRange::ALL, 1));
         let failed = BrickSet::one(2);
-        assert!(l.leave(a, &Leave { failed, unstable: true, ..Leave::default() }));
+        assert!(l.leave(
+            a,
+            &Leave {
+                failed,
+                unstable: true,
+                ..Leave::default()
+            }
+        ));
         assert_eq!(l.join(ByteRange::ALL, 1), Join::Release);
         let plan = l.releasing(false);
         assert_eq!(plan.good, BrickSet::first(2));
@@ -317,13 +337,25 @@ mod tests {
     fn idle_release_needs_no_fsync_unless_truncated() {
         let mut l = held();
         let a = ticket(l.join(ByteRange::ALL, 1));
-        assert!(!l.leave(a, &Leave { unstable: true, ..Leave::default() }));
+        assert!(!l.leave(
+            a,
+            &Leave {
+                unstable: true,
+                ..Leave::default()
+            }
+        ));
         assert!(!l.releasing(true).sync);
         l.released();
         l.acquiring(1);
         l.acquired(BrickSet::first(3), BrickSet::first(3));
         let a = ticket(l.join(ByteRange::ALL, 1));
-        l.leave(a, &Leave { must_sync: true, ..Leave::default() });
+        l.leave(
+            a,
+            &Leave {
+                must_sync: true,
+                ..Leave::default()
+            },
+        );
         assert!(l.releasing(true).sync);
     }
 
@@ -332,7 +364,9 @@ mod tests {
         let mut l = DataLock::new(1);
         l.acquiring(1);
         l.acquired(BrickSet::first(3), BrickSet::first(2));
-        let Join::Joined { ticket, live } = l.join(ByteRange::ALL, 1) else { panic!("not joined") };
+        let Join::Joined { ticket, live } = l.join(ByteRange::ALL, 1) else {
+            panic!("not joined")
+        };
         assert_eq!(live, BrickSet::first(2), "the others go on without it");
         assert!(l.leave(ticket, &Leave::default()), "and record the blame at once");
     }

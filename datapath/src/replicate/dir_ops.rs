@@ -1,8 +1,8 @@
 //! Directory listings: one brick per listing, because cookies mean nothing on another.
 
+use super::BrickSet;
 use super::read::Part;
 use super::set::ReplicaSet;
-use super::BrickSet;
 use crate::client::{Caller, DirEntry, Fd};
 use crate::errno::{Errno, FsResult};
 use crate::wire::fop::{FsyncdirReq, OpendirReq, ReaddirpReq};
@@ -27,7 +27,10 @@ impl ReplicaSet {
         if let Some(number) = fd.remote(brick) {
             return Ok(number);
         }
-        let req = OpendirReq { gfid: fd.gfid(), xdata: Dict::null() };
+        let req = OpendirReq {
+            gfid: fd.gfid(),
+            xdata: Dict::null(),
+        };
         let rsp = self.subvol(brick).call(&self.cred(caller, 0), &req).await?;
         fd.set_remote(brick, Some(rsp.fd));
         Ok(rsp.fd)
@@ -75,7 +78,13 @@ impl ReplicaSet {
         size: u32,
     ) -> FsResult<(Vec<DirEntry>, bool)> {
         let number = self.open_directory(caller, fd, brick).await?;
-        let req = ReaddirpReq { gfid: fd.gfid(), fd: number, offset: off, size, xdata: Dict::new() };
+        let req = ReaddirpReq {
+            gfid: fd.gfid(),
+            fd: number,
+            offset: off,
+            size,
+            xdata: Dict::new(),
+        };
         let rsp = self.subvol(brick).call(&self.cred(caller, 0), &req).await?;
         // Attributes from one brick are right only where nothing is pending anywhere.
         let clean = self.trusted() == BrickSet::first(self.bricks());
@@ -86,10 +95,17 @@ impl ReplicaSet {
             .into_iter()
             .filter(|e| !(root && is_private(&e.entry.name)))
             .map(|e| {
-                let busy = || self.inode_if_known(e.stat.gfid).is_some_and(|i| i.busy().contains(brick));
+                let busy = || {
+                    self.inode_if_known(e.stat.gfid)
+                        .is_some_and(|i| i.busy().contains(brick))
+                };
                 let usable = clean && e.stat.is_valid() && !e.stat.gfid.is_null() && !busy();
                 DirEntry {
-                    ino: if e.stat.gfid.is_null() { e.entry.d_ino } else { e.stat.gfid.ino() },
+                    ino: if e.stat.gfid.is_null() {
+                        e.entry.d_ino
+                    } else {
+                        e.stat.gfid.ino()
+                    },
                     name: e.entry.name,
                     off: e.entry.d_off,
                     d_type: e.entry.d_type,
@@ -118,14 +134,23 @@ impl ReplicaSet {
         let answers = self
             .ask(open, |brick, s| {
                 let fd_number = fd.remote_or_anonymous(brick);
-                let req = FsyncdirReq { gfid: fd.gfid(), fd: fd_number, data: i32::from(datasync), xdata: Dict::null() };
+                let req = FsyncdirReq {
+                    gfid: fd.gfid(),
+                    fd: fd_number,
+                    data: i32::from(datasync),
+                    xdata: Dict::null(),
+                };
                 s.call(&cred, &req)
             })
             .await;
         if !answers.ok().is_empty() {
             return Ok(());
         }
-        Err(if answers.failed().is_empty() { last } else { answers.errno() })
+        Err(if answers.failed().is_empty() {
+            last
+        } else {
+            answers.errno()
+        })
     }
 }
 

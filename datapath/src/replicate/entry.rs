@@ -37,12 +37,18 @@ pub(super) struct NewInode {
 impl NewInode {
     /// A file: contents and attributes are to be healed.
     pub(super) fn file(gfid: Gfid) -> NewInode {
-        NewInode { gfid, blame: Counters([1, 1, 0]) }
+        NewInode {
+            gfid,
+            blame: Counters([1, 1, 0]),
+        }
     }
 
     /// A directory: entries too; its data slot asks for a full crawl.
     pub(super) fn dir(gfid: Gfid) -> NewInode {
-        NewInode { gfid, blame: Counters([1, 1, 1]) }
+        NewInode {
+            gfid,
+            blame: Counters([1, 1, 1]),
+        }
     }
 }
 
@@ -63,8 +69,14 @@ impl EntryTxn {
     /// A transaction on one name.
     pub(super) fn on(dir: Gfid, name: &Bytes) -> EntryTxn {
         EntryTxn {
-            locks: vec![LockObject::Entry { gfid: dir, name: Some(name.clone()) }],
-            changes: vec![ChangedName { dir, name: name.clone() }],
+            locks: vec![LockObject::Entry {
+                gfid: dir,
+                name: Some(name.clone()),
+            }],
+            changes: vec![ChangedName {
+                dir,
+                name: name.clone(),
+            }],
             ..EntryTxn::default()
         }
     }
@@ -127,7 +139,8 @@ impl ReplicaSet {
         if verdict.is_ok() || symmetric.is_some() {
             if !optimistic || !missed.is_empty() {
                 let by = if symmetric.is_some() { live } else { ok };
-                self.entry_post_op(txn, by, missed, !optimistic, symmetric.is_none(), cred).await;
+                self.entry_post_op(txn, by, missed, !optimistic, symmetric.is_none(), cred)
+                    .await;
             }
         } else if optimistic {
             // Below quorum without a pre-op: the survivors are marked so that heal looks at the directory.
@@ -137,7 +150,9 @@ impl ReplicaSet {
         }
         if !missed.is_empty() {
             self.distrust(missed);
-            txn.changes.iter().for_each(|change| self.inode(change.dir).need_refresh());
+            txn.changes
+                .iter()
+                .for_each(|change| self.inode(change.dir).need_refresh());
         }
         verdict.map(|()| answers)
     }
@@ -156,7 +171,10 @@ impl ReplicaSet {
 
     /// Dirty +1 on the directory; the name goes into the index of changed names. Returns where that worked.
     async fn entry_pre_op(&self, change: &ChangedName, bricks: BrickSet, cred: &GlusterfsCred) -> BrickSet {
-        let dict = self.0.keys.operand(Some(Counters::in_slot(Slot::Entry, 1)), |_| Counters::ZERO);
+        let dict = self
+            .0
+            .keys
+            .operand(Some(Counters::in_slot(Slot::Entry, 1)), |_| Counters::ZERO);
         let req = XattropReq {
             gfid: change.dir,
             flags: flags::xattrop::ADD_ARRAY,
@@ -186,24 +204,46 @@ impl ReplicaSet {
         cred: &GlusterfsCred,
     ) {
         if let (Some(new), true, false) = (txn.makes, made, missed.is_empty()) {
-            let dict = self.0.keys.operand(None, |b| if missed.contains(b) { new.blame } else { Counters::ZERO });
+            let dict = self
+                .0
+                .keys
+                .operand(None, |b| if missed.contains(b) { new.blame } else { Counters::ZERO });
             self.xattrop(new.gfid, by, dict, Dict::null(), cred).await;
         }
         for change in &txn.changes {
             let dirty = marked.then(|| Counters::in_slot(Slot::Entry, -1));
-            let blame =
-                |b: usize| if missed.contains(b) { Counters::in_slot(Slot::Entry, 1) } else { Counters::ZERO };
+            let blame = |b: usize| {
+                if missed.contains(b) {
+                    Counters::in_slot(Slot::Entry, 1)
+                } else {
+                    Counters::ZERO
+                }
+            };
             // Without a pre-op the name is not in the index yet.
-            let xdata = if marked { Dict::null() } else { self.name_index_xdata(&change.name) };
-            self.xattrop(change.dir, by, self.0.keys.operand(dirty, blame), xdata, cred).await;
+            let xdata = if marked {
+                Dict::null()
+            } else {
+                self.name_index_xdata(&change.name)
+            };
+            self.xattrop(change.dir, by, self.0.keys.operand(dirty, blame), xdata, cred)
+                .await;
         }
     }
 
     pub(super) async fn xattrop(&self, gfid: Gfid, bricks: BrickSet, dict: Dict, xdata: Dict, cred: &GlusterfsCred) {
-        let req = XattropReq { gfid, flags: flags::xattrop::ADD_ARRAY, dict, xdata };
+        let req = XattropReq {
+            gfid,
+            flags: flags::xattrop::ADD_ARRAY,
+            dict,
+            xdata,
+        };
         let answers = self.ask(bricks, |_, s| s.call(cred, &req)).await;
         for brick in answers.failed().iter() {
-            tracing::warn!("{}: xattrop on {gfid} failed: {:?}", self.subvol(brick).name(), answers.error(brick));
+            tracing::warn!(
+                "{}: xattrop on {gfid} failed: {:?}",
+                self.subvol(brick).name(),
+                answers.error(brick)
+            );
         }
     }
 
@@ -216,7 +256,11 @@ impl ReplicaSet {
         self.writable()?;
         let cred = self.own_cred(self.new_owner());
         let domain = self.0.domain.clone();
-        let locks = vec![LockObject::Inode { gfid, start: METADATA_START, len: 0 }];
+        let locks = vec![LockObject::Inode {
+            gfid,
+            start: METADATA_START,
+            len: 0,
+        }];
         let locked = self.lock(&locks, &domain, self.up(), &cred).await;
         if let Err(e) = self.quorum_of(locked) {
             self.unlock(&locks, &domain, locked, &cred).await;
@@ -237,8 +281,16 @@ impl ReplicaSet {
         let optimistic = self.optimistic(locked);
         let mut live = locked;
         if !optimistic {
-            let dict = self.0.keys.operand(Some(Counters::in_slot(Slot::Metadata, 1)), |_| Counters::ZERO);
-            let req = XattropReq { gfid, flags: flags::xattrop::ADD_ARRAY, dict, xdata: Dict::null() };
+            let dict = self
+                .0
+                .keys
+                .operand(Some(Counters::in_slot(Slot::Metadata, 1)), |_| Counters::ZERO);
+            let req = XattropReq {
+                gfid,
+                flags: flags::xattrop::ADD_ARRAY,
+                dict,
+                xdata: Dict::null(),
+            };
             let marked = self.ask(live, |_, s| s.call(cred, &req)).await;
             if let Some(errno) = marked.symmetric_failure() {
                 return Err(errno);
@@ -265,9 +317,14 @@ impl ReplicaSet {
             let dirty = (!optimistic).then(|| Counters::in_slot(Slot::Metadata, -1));
             // A request every brick refused has changed nothing: nobody has missed it.
             let blame = |b: usize| {
-                if missed.contains(b) && symmetric.is_none() { Counters::in_slot(Slot::Metadata, 1) } else { Counters::ZERO }
+                if missed.contains(b) && symmetric.is_none() {
+                    Counters::in_slot(Slot::Metadata, 1)
+                } else {
+                    Counters::ZERO
+                }
             };
-            self.xattrop(gfid, by, self.0.keys.operand(dirty, blame), Dict::null(), cred).await;
+            self.xattrop(gfid, by, self.0.keys.operand(dirty, blame), Dict::null(), cred)
+                .await;
             self.inode(gfid).need_refresh();
         }
         verdict.map(|()| answers)

@@ -7,7 +7,7 @@ use super::data_lock::ByteRange;
 use super::set::ReplicaSet;
 use crate::client::{Caller, Fd};
 use crate::errno::{Errno, FsResult};
-use crate::wire::auth::stamp;
+use crate::wire::auth::utime;
 use crate::wire::fop::{
     DiscardReq, FallocateReq, FlushReq, FsyncReq, FtruncateReq, OpenReq, ReleaseReq, ReleasedirReq, TruncateReq,
     WriteReq, ZerofillReq,
@@ -26,11 +26,20 @@ impl ReplicaSet {
         }
         let wire = self.wire_flags(flags) & !(flags::open::TRUNC | flags::open::CREAT | flags::open::EXCL);
         let cred = self.cred(caller, 0);
-        let req = OpenReq { gfid, flags: wire, xdata: Dict::null() };
+        let req = OpenReq {
+            gfid,
+            flags: wire,
+            xdata: Dict::null(),
+        };
         let answers = self.ask(self.up(), |_, s| s.call(&cred, &req)).await;
-        if answers.ok().is_empty() || (self.candidates(gfid, super::read::Part::Metadata).await? & answers.ok()).is_empty()
+        if answers.ok().is_empty()
+            || (self.candidates(gfid, super::read::Part::Metadata).await? & answers.ok()).is_empty()
         {
-            return Err(if answers.failed().is_empty() { Errno::ENOTCONN } else { answers.errno() });
+            return Err(if answers.failed().is_empty() {
+                Errno::ENOTCONN
+            } else {
+                answers.errno()
+            });
         }
         let fd = Fd::new(gfid, wire, false, self.bricks());
         for (brick, rsp) in answers.iter() {
@@ -40,7 +49,7 @@ impl ReplicaSet {
         if flags & flags::open::TRUNC != 0
             && let Err(e) = self.truncate(caller, gfid, Some(&fd), 0).await
         {
-            self.release_fd(fd);
+            self.release(fd);
             return Err(e);
         }
         Ok(fd)
@@ -63,19 +72,30 @@ impl ReplicaSet {
     pub async fn write(&self, caller: &Caller, fd: &Fd, off: u64, data: Bytes, flags: u32) -> FsResult<u32> {
         self.open_late(fd);
         let gfid = fd.gfid();
-        let cred = self.cred(caller, stamp::CTIME | stamp::MTIME);
+        let cred = self.cred(caller, utime::CTIME | utime::MTIME);
         let flag = fd.flags() | flags;
         let sync = flag & flags::open::SYNC != 0;
         let xdata = write_xdata(&self.0.domain);
         let size = data.len() as u32;
-        let range = if flag & flags::open::APPEND != 0 { ByteRange::ALL } else { ByteRange::new(off, data.len() as u64) };
+        let range = if flag & flags::open::APPEND != 0 {
+            ByteRange::ALL
+        } else {
+            ByteRange::new(off, data.len() as u64)
+        };
         let op = DataOp {
             range,
             early: true,
             effect: if sync { Effect::Stable } else { Effect::Unstable },
             start: |brick: usize, s: &crate::client::Subvol| {
                 let fd = fd.remote_or_anonymous(brick);
-                let req = WriteReq { gfid, fd, offset: off, size, flag, xdata: xdata.clone() };
+                let req = WriteReq {
+                    gfid,
+                    fd,
+                    offset: off,
+                    size,
+                    flag,
+                    xdata: xdata.clone(),
+                };
                 s.write(&cred, &req, data.clone())
             },
         };
@@ -88,17 +108,35 @@ impl ReplicaSet {
     /// # Errors
     /// As [`ReplicaSet::write`].
     pub async fn truncate(&self, caller: &Caller, gfid: Gfid, fd: Option<&Fd>, size: u64) -> FsResult<Iatt> {
-        let cred = self.cred(caller, stamp::CTIME | stamp::MTIME);
+        let cred = self.cred(caller, utime::CTIME | utime::MTIME);
         let rsp = self
-            .data_op(gfid, DataOp {
-                range: ByteRange::ALL,
-                early: false,
-                effect: Effect::Resize,
-                start: |brick: usize, s: &crate::client::Subvol| match fd.and_then(|fd| fd.remote(brick)) {
-                    Some(fd) => s.call(&cred, &FtruncateReq { gfid, fd, offset: size, xdata: Dict::null() }),
-                    None => s.call(&cred, &TruncateReq { gfid, offset: size, xdata: Dict::null() }),
+            .data_op(
+                gfid,
+                DataOp {
+                    range: ByteRange::ALL,
+                    early: false,
+                    effect: Effect::Resize,
+                    start: |brick: usize, s: &crate::client::Subvol| match fd.and_then(|fd| fd.remote(brick)) {
+                        Some(fd) => s.call(
+                            &cred,
+                            &FtruncateReq {
+                                gfid,
+                                fd,
+                                offset: size,
+                                xdata: Dict::null(),
+                            },
+                        ),
+                        None => s.call(
+                            &cred,
+                            &TruncateReq {
+                                gfid,
+                                offset: size,
+                                xdata: Dict::null(),
+                            },
+                        ),
+                    },
                 },
-            })
+            )
             .await?;
         Ok(rsp.poststat)
     }
@@ -115,7 +153,7 @@ impl ReplicaSet {
             return Err(Errno::EINVAL);
         }
         let gfid = fd.gfid();
-        let (cred, data_cred) = (self.cred(caller, stamp::ATIME | stamp::MTIME), self.cred(caller, 3));
+        let (cred, data_cred) = (self.cred(caller, utime::ATIME | utime::MTIME), self.cred(caller, 3));
         let kind = mode;
         if !matches!(kind, 0 | KEEP | PUNCH | ZERO) {
             return Err(Errno::EOPNOTSUPP);
@@ -129,9 +167,37 @@ impl ReplicaSet {
                 let fd = fd.remote_or_anonymous(brick);
                 let xdata = xdata.clone();
                 match kind {
-                    PUNCH => s.call(&data_cred, &DiscardReq { gfid, fd, offset, size, xdata }),
-                    ZERO => s.call(&data_cred, &ZerofillReq { gfid, fd, offset, size, xdata }),
-                    _ => s.call(&cred, &FallocateReq { gfid, fd, flags: (mode & KEEP) as u32, offset, size, xdata }),
+                    PUNCH => s.call(
+                        &data_cred,
+                        &DiscardReq {
+                            gfid,
+                            fd,
+                            offset,
+                            size,
+                            xdata,
+                        },
+                    ),
+                    ZERO => s.call(
+                        &data_cred,
+                        &ZerofillReq {
+                            gfid,
+                            fd,
+                            offset,
+                            size,
+                            xdata,
+                        },
+                    ),
+                    _ => s.call(
+                        &cred,
+                        &FallocateReq {
+                            gfid,
+                            fd,
+                            flags: (mode & KEEP) as u32,
+                            offset,
+                            size,
+                            xdata,
+                        },
+                    ),
                 }
             },
         };
@@ -156,11 +222,19 @@ impl ReplicaSet {
         let cred = self.cred(caller, 0);
         let answers = self
             .ask(fd.open_on() & self.up(), |brick, s| {
-                let req = FlushReq { gfid: fd.gfid(), fd: fd.remote_or_anonymous(brick), xdata: Dict::null() };
+                let req = FlushReq {
+                    gfid: fd.gfid(),
+                    fd: fd.remote_or_anonymous(brick),
+                    xdata: Dict::null(),
+                };
                 s.call(&cred, &req)
             })
             .await;
-        if answers.ok().is_empty() && !answers.failed().is_empty() { Err(answers.errno()) } else { Ok(()) }
+        if answers.ok().is_empty() && !answers.failed().is_empty() {
+            Err(answers.errno())
+        } else {
+            Ok(())
+        }
     }
 
     /// fsync(2) on every live brick.
@@ -177,14 +251,22 @@ impl ReplicaSet {
             effect: Effect::Sync,
             start: |brick: usize, s: &crate::client::Subvol| {
                 let fd = fd.remote_or_anonymous(brick);
-                s.call(&cred, &FsyncReq { gfid, fd, data: u32::from(datasync), xdata: write_xdata(&self.0.domain) })
+                s.call(
+                    &cred,
+                    &FsyncReq {
+                        gfid,
+                        fd,
+                        data: u32::from(datasync),
+                        xdata: write_xdata(&self.0.domain),
+                    },
+                )
             },
         };
         self.data_op(gfid, op).await.map(drop)
     }
 
     /// The last close: gives the fd back to the bricks, after the transaction that may still use it.
-    pub fn release_fd(&self, fd: Fd) {
+    pub fn release(&self, fd: Fd) {
         if fd.release() {
             return;
         }
@@ -203,9 +285,23 @@ impl ReplicaSet {
                 let Some(number) = fd.remote(brick) else { continue };
                 let subvol = set.subvol(brick);
                 if fd.is_dir() {
-                    drop(subvol.call(&cred, &ReleasedirReq { gfid, fd: number, xdata: xdata.clone() }));
+                    drop(subvol.call(
+                        &cred,
+                        &ReleasedirReq {
+                            gfid,
+                            fd: number,
+                            xdata: xdata.clone(),
+                        },
+                    ));
                 } else {
-                    drop(subvol.call(&cred, &ReleaseReq { gfid, fd: number, xdata: xdata.clone() }));
+                    drop(subvol.call(
+                        &cred,
+                        &ReleaseReq {
+                            gfid,
+                            fd: number,
+                            xdata: xdata.clone(),
+                        },
+                    ));
                 }
             }
         });

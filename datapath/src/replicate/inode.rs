@@ -69,12 +69,18 @@ impl Inode {
         if let Some(n) = self.in_flight.borrow_mut().get_mut(brick) {
             *n = n.saturating_sub(1);
         }
-        self.changed.notify_all();
+        self.changed.notify_waiters();
     }
 
     /// Bricks with a write under way.
     pub(super) fn busy(&self) -> BrickSet {
-        self.in_flight.borrow().iter().enumerate().filter(|(_, n)| **n > 0).map(|(i, _)| i).collect()
+        self.in_flight
+            .borrow()
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| **n > 0)
+            .map(|(i, _)| i)
+            .collect()
     }
 
     /// Waits until no write is under way on `brick`.
@@ -98,7 +104,12 @@ impl InodeTable {
     /// At most about `limit` inodes that nobody uses are remembered. `owner_seed` makes lock owners of two processes
     /// differ in logs; the server tells them apart by connection anyway.
     pub fn new(bricks: usize, limit: usize, owner_seed: u64) -> InodeTable {
-        InodeTable { map: BTreeMap::new(), bricks, limit, next_owner: owner_seed | 1 }
+        InodeTable {
+            map: BTreeMap::new(),
+            bricks,
+            limit,
+            next_owner: owner_seed | 1,
+        }
     }
 
     /// The state of `gfid`, new if it was not known.
@@ -115,6 +126,11 @@ impl InodeTable {
         inode
     }
 
+    /// The state of `gfid` if it is in memory.
+    pub fn known(&self, gfid: Gfid) -> Option<Rc<Inode>> {
+        self.map.get(&gfid).cloned()
+    }
+
     /// A lock owner no other transaction of this core uses.
     pub fn owner(&mut self) -> u64 {
         self.next_owner = self.next_owner.wrapping_add(2);
@@ -128,6 +144,8 @@ impl InodeTable {
 
     /// Forgets what nobody holds and no lock or write hangs on.
     fn prune(&mut self) {
-        self.map.retain(|_, inode| Rc::strong_count(inode) > 1 || !inode.data.borrow().is_free() || !inode.busy().is_empty());
+        self.map.retain(|_, inode| {
+            Rc::strong_count(inode) > 1 || !inode.data.borrow().is_free() || !inode.busy().is_empty()
+        });
     }
 }

@@ -61,14 +61,29 @@ impl ReplicaSet {
         flock: &Flock,
         cred: &crate::wire::auth::GlusterfsCred,
     ) -> FsResult<Flock> {
-        let Some(number) = fd.remote(brick) else { return Err(Errno::EBADFD) };
-        let flock = Flock { lk_owner: cred.lk_owner.clone(), ..flock.clone() };
-        let req = LkReq { gfid: fd.gfid(), fd: number, cmd: cmd as u32, kind: flock.kind, flock, xdata: Dict::null() };
+        let Some(number) = fd.remote(brick) else {
+            return Err(Errno::EBADFD);
+        };
+        let flock = Flock {
+            lk_owner: cred.lk_owner.clone(),
+            ..flock.clone()
+        };
+        let req = LkReq {
+            gfid: fd.gfid(),
+            fd: number,
+            cmd: cmd as u32,
+            kind: flock.kind,
+            flock,
+            xdata: Dict::null(),
+        };
         Ok(self.subvol(brick).call(cred, &req).await?.flock)
     }
 
     async fn give_back(&self, granted: BrickSet, fd: &Fd, flock: &Flock, cred: &crate::wire::auth::GlusterfsCred) {
-        let unlock = Flock { kind: LockType::Unlock as u32, ..flock.clone() };
+        let unlock = Flock {
+            kind: LockType::Unlock as u32,
+            ..flock.clone()
+        };
         for brick in granted.iter() {
             if let Err(e) = self.lk_on(brick, fd, LkCmd::SetLk, &unlock, cred).await {
                 tracing::warn!("{}: unlock of {} failed: {e}", self.subvol(brick).name(), fd.gfid());

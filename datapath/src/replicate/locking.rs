@@ -71,11 +71,30 @@ impl ReplicaSet {
     ) -> Reply<CommonRsp> {
         match object {
             LockObject::Inode { gfid, start, len } => {
-                let kind = if want == Want::Unlock { LockType::Unlock } else { LockType::Write } as u32;
-                let cmd = if want == Want::Wait { InodelkCmd::SetLkW } else { InodelkCmd::SetLk } as u32;
-                let flock = Flock { kind, start: *start, len: *len, ..Flock::default() };
-                let req =
-                    InodelkReq { gfid: *gfid, cmd, kind, flock, volume: domain.clone(), xdata: Dict::null() };
+                let kind = if want == Want::Unlock {
+                    LockType::Unlock
+                } else {
+                    LockType::Write
+                } as u32;
+                let cmd = if want == Want::Wait {
+                    InodelkCmd::SetLkW
+                } else {
+                    InodelkCmd::SetLk
+                } as u32;
+                let flock = Flock {
+                    kind,
+                    start: *start,
+                    len: *len,
+                    ..Flock::default()
+                };
+                let req = InodelkReq {
+                    gfid: *gfid,
+                    cmd,
+                    kind,
+                    flock,
+                    volume: domain.clone(),
+                    xdata: Dict::null(),
+                };
                 subvol.call(cred, &req)
             }
             LockObject::Entry { gfid, name } => {
@@ -113,7 +132,8 @@ impl ReplicaSet {
             self.unlock_granted(objects, domain, &granted, all, cred).await;
             return all;
         }
-        self.unlock_granted(objects, domain, &granted, BrickSet::EMPTY, cred).await;
+        self.unlock_granted(objects, domain, &granted, BrickSet::EMPTY, cred)
+            .await;
         self.lock_in_order(objects, domain, bricks, cred).await
     }
 
@@ -127,7 +147,11 @@ impl ReplicaSet {
     ) -> Result<BrickSet, Errno> {
         let granted = self.try_lock(objects, domain, bricks, cred).await;
         let refused = granted.iter().any(|a| !a.failed_with(Errno::EAGAIN).is_empty());
-        let all = if refused { BrickSet::EMPTY } else { granted.iter().fold(bricks, |held, a| held & a.ok()) };
+        let all = if refused {
+            BrickSet::EMPTY
+        } else {
+            granted.iter().fold(bricks, |held, a| held & a.ok())
+        };
         self.unlock_granted(objects, domain, &granted, all, cred).await;
         if refused { Err(Errno::EAGAIN) } else { Ok(all) }
     }
@@ -143,7 +167,10 @@ impl ReplicaSet {
         let under_way: Vec<Vec<(usize, Reply<CommonRsp>)>> = objects
             .iter()
             .map(|o| {
-                bricks.iter().map(|b| (b, self.send_lock(self.subvol(b), o, domain, Want::Try, cred))).collect()
+                bricks
+                    .iter()
+                    .map(|b| (b, self.send_lock(self.subvol(b), o, domain, Want::Try, cred)))
+                    .collect()
             })
             .collect();
         let mut granted = Vec::with_capacity(objects.len());
@@ -186,7 +213,11 @@ impl ReplicaSet {
         for object in objects {
             let mut on = BrickSet::EMPTY;
             for brick in all.iter() {
-                if self.send_lock(self.subvol(brick), object, domain, Want::Wait, cred).await.is_ok() {
+                if self
+                    .send_lock(self.subvol(brick), object, domain, Want::Wait, cred)
+                    .await
+                    .is_ok()
+                {
                     on.insert(brick);
                 }
             }
@@ -202,17 +233,14 @@ impl ReplicaSet {
     }
 
     /// Unlocks `objects` on `bricks` and waits for the answers. A brick that is gone has dropped its locks itself.
-    pub(super) async fn unlock(
-        &self,
-        objects: &[LockObject],
-        domain: &Bytes,
-        bricks: BrickSet,
-        cred: &GlusterfsCred,
-    ) {
+    pub(super) async fn unlock(&self, objects: &[LockObject], domain: &Bytes, bricks: BrickSet, cred: &GlusterfsCred) {
         let mut under_way = Vec::new();
         for object in objects {
             for brick in bricks.iter() {
-                under_way.push((brick, self.send_lock(self.subvol(brick), object, domain, Want::Unlock, cred)));
+                under_way.push((
+                    brick,
+                    self.send_lock(self.subvol(brick), object, domain, Want::Unlock, cred),
+                ));
             }
         }
         for (brick, reply) in under_way {

@@ -62,7 +62,11 @@ impl ReplicaSet {
             Agreement::Error(e) => return Err(e),
             Agreement::Disputed => self.settle_dispute(parent, answers).await?,
         };
-        let gfid = answers.iter().map(|(_, r)| r.prestat.gfid).find(|g| !g.is_null()).ok_or(Errno::ENOENT)?;
+        let gfid = answers
+            .iter()
+            .map(|(_, r)| r.prestat.gfid)
+            .find(|g| !g.is_null())
+            .ok_or(Errno::ENOENT)?;
         self.judged_iatt(gfid, &answers)
     }
 
@@ -82,12 +86,12 @@ impl ReplicaSet {
         self.ask_inode(gfid, |s, req| s.call(&cred, req)).await
     }
 
-    async fn ask_inode(
-        &self,
-        gfid: Gfid,
-        send: impl Fn(&Subvol, &LookupReq) -> Reply<Iatt2Rsp>,
-    ) -> FsResult<Found> {
-        let req = LookupReq { gfid, xdata: self.lookup_xdata(), ..LookupReq::default() };
+    async fn ask_inode(&self, gfid: Gfid, send: impl Fn(&Subvol, &LookupReq) -> Reply<Iatt2Rsp>) -> FsResult<Found> {
+        let req = LookupReq {
+            gfid,
+            xdata: self.lookup_xdata(),
+            ..LookupReq::default()
+        };
         let answers = self.ask(self.up(), |_, s| send(s, &req)).await;
         if answers.ok().is_empty() {
             return Err(answers.errno());
@@ -132,7 +136,12 @@ impl ReplicaSet {
         }
         if is_dir && readable.data.is_empty() {
             // A directory everybody is accused of is still listed: heal merges the names.
-            readable.data = said.iter().enumerate().filter(|(_, t)| t.is_some()).map(|(i, _)| i).collect();
+            readable.data = said
+                .iter()
+                .enumerate()
+                .filter(|(_, t)| t.is_some())
+                .map(|(i, _)| i)
+                .collect();
         }
         readable.data &= believable;
         readable.metadata &= believable;
@@ -170,10 +179,18 @@ impl ReplicaSet {
         if self.believable().is_empty() {
             return Agreement::Error(Errno::ENOTCONN);
         }
-        if ok.is_empty() && failed.iter().all(|b| answers.error(b) == answers.error(failed.lowest().unwrap_or(0))) {
+        if ok.is_empty()
+            && failed
+                .iter()
+                .all(|b| answers.error(b) == answers.error(failed.lowest().unwrap_or(0)))
+        {
             return Agreement::Error(answers.errno());
         }
-        if failed.is_empty() && same { Agreement::Unanimous } else { Agreement::Disputed }
+        if failed.is_empty() && same {
+            Agreement::Unanimous
+        } else {
+            Agreement::Disputed
+        }
     }
 
     /// Some bricks have the name and others do not, or not the same: those whose directory is good decide.

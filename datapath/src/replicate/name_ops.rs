@@ -8,17 +8,14 @@ use super::set::ReplicaSet;
 use crate::client::{Caller, Fd};
 use crate::errno::{Errno, FsResult};
 use crate::exec;
-use crate::wire::auth::stamp;
-use crate::wire::fop::{
-    CreateReq, LinkReq, MkdirReq, MknodReq, RenameReq, RmdirReq, SymlinkReq, UnlinkReq,
-};
+use crate::wire::auth::utime;
+use crate::wire::fop::{CreateReq, LinkReq, MkdirReq, MknodReq, RenameReq, RmdirReq, SymlinkReq, UnlinkReq};
 use crate::wire::{Dict, Gfid, Iatt, Value, flags};
 
 /// utime flags of an operation that makes an inode: all its times, and the directory's.
-const MAKES: u32 =
-    stamp::CTIME | stamp::MTIME | stamp::ATIME | stamp::PARENT_CTIME | stamp::PARENT_MTIME;
+const MAKES: u32 = utime::CTIME | utime::MTIME | utime::ATIME | utime::PARENT_CTIME | utime::PARENT_MTIME;
 /// utime flags of an operation that changes names of an inode that exists.
-const RENAMES: u32 = stamp::CTIME | stamp::PARENT_CTIME | stamp::PARENT_MTIME;
+const RENAMES: u32 = utime::CTIME | utime::PARENT_CTIME | utime::PARENT_MTIME;
 /// Longest name GlusterFS takes, bytes.
 const NAME_MAX: usize = 255;
 
@@ -70,8 +67,18 @@ impl ReplicaSet {
         let cred = self.cred(caller, MAKES);
         let wire = self.wire_flags(flags) | flags::open::CREAT;
         let mode = libc::S_IFREG | (mode & 0o7777);
-        let req = CreateReq { pargfid: parent, flags: wire, mode, umask: 0, bname: bname.clone(), xdata: gfid_req(gfid) };
-        let txn = EntryTxn { makes: Some(NewInode::file(gfid)), ..EntryTxn::on(parent, &bname) };
+        let req = CreateReq {
+            pargfid: parent,
+            flags: wire,
+            mode,
+            umask: 0,
+            bname: bname.clone(),
+            xdata: gfid_req(gfid),
+        };
+        let txn = EntryTxn {
+            makes: Some(NewInode::file(gfid)),
+            ..EntryTxn::on(parent, &bname)
+        };
         let answers = self.entry_txn(txn, |_, s| s.call(&cred, &req)).await?;
         let stat = self.made(gfid, answers.best(None).ok_or(Errno::EIO)?.stat)?;
         let reopen = wire & !(flags::open::CREAT | flags::open::EXCL | flags::open::TRUNC);
@@ -91,9 +98,18 @@ impl ReplicaSet {
         let bname = component(name)?;
         let gfid = new_gfid();
         let cred = self.cred(caller, MAKES);
-        let req =
-            MknodReq { pargfid: parent, dev: rdev, mode, umask: 0, bname: bname.clone(), xdata: gfid_req(gfid) };
-        let txn = EntryTxn { makes: Some(NewInode::file(gfid)), ..EntryTxn::on(parent, &bname) };
+        let req = MknodReq {
+            pargfid: parent,
+            dev: rdev,
+            mode,
+            umask: 0,
+            bname: bname.clone(),
+            xdata: gfid_req(gfid),
+        };
+        let txn = EntryTxn {
+            makes: Some(NewInode::file(gfid)),
+            ..EntryTxn::on(parent, &bname)
+        };
         let answers = self.entry_txn(txn, |_, s| s.call(&cred, &req)).await?;
         self.made(gfid, answers.best(None).ok_or(Errno::EIO)?.stat)
     }
@@ -107,8 +123,17 @@ impl ReplicaSet {
         let gfid = new_gfid();
         let cred = self.cred(caller, MAKES);
         let xdata = gfid_req(gfid).with("trusted.glusterfs.dht", Value::Ptr(Bytes::from_static(&WHOLE_RANGE)));
-        let req = MkdirReq { pargfid: parent, mode: mode & 0o7777, umask: 0, bname: bname.clone(), xdata };
-        let txn = EntryTxn { makes: Some(NewInode::dir(gfid)), ..EntryTxn::on(parent, &bname) };
+        let req = MkdirReq {
+            pargfid: parent,
+            mode: mode & 0o7777,
+            umask: 0,
+            bname: bname.clone(),
+            xdata,
+        };
+        let txn = EntryTxn {
+            makes: Some(NewInode::dir(gfid)),
+            ..EntryTxn::on(parent, &bname)
+        };
         let answers = self.entry_txn(txn, |_, s| s.call(&cred, &req)).await?;
         self.made(gfid, answers.best(None).ok_or(Errno::EIO)?.stat)
     }
@@ -125,8 +150,16 @@ impl ReplicaSet {
         let gfid = new_gfid();
         let cred = self.cred(caller, MAKES);
         let linkname = Bytes::copy_from_slice(target);
-        let req = SymlinkReq { pargfid: parent, bname: bname.clone(), umask: 0, linkname, xdata: gfid_req(gfid) };
-        let answers = self.entry_txn(EntryTxn::on(parent, &bname), |_, s| s.call(&cred, &req)).await?;
+        let req = SymlinkReq {
+            pargfid: parent,
+            bname: bname.clone(),
+            umask: 0,
+            linkname,
+            xdata: gfid_req(gfid),
+        };
+        let answers = self
+            .entry_txn(EntryTxn::on(parent, &bname), |_, s| s.call(&cred, &req))
+            .await?;
         self.made(gfid, answers.best(None).ok_or(Errno::EIO)?.stat)
     }
 
@@ -137,9 +170,15 @@ impl ReplicaSet {
     pub async fn link(&self, caller: &Caller, gfid: Gfid, newparent: Gfid, newname: &[u8]) -> FsResult<Iatt> {
         let newbname = component(newname)?;
         let cred = self.cred(caller, RENAMES);
-        let req =
-            LinkReq { oldgfid: gfid, newpargfid: newparent, newbname: newbname.clone(), xdata: Dict::new() };
-        let answers = self.entry_txn(EntryTxn::on(newparent, &newbname), |_, s| s.call(&cred, &req)).await?;
+        let req = LinkReq {
+            oldgfid: gfid,
+            newpargfid: newparent,
+            newbname: newbname.clone(),
+            xdata: Dict::new(),
+        };
+        let answers = self
+            .entry_txn(EntryTxn::on(newparent, &newbname), |_, s| s.call(&cred, &req))
+            .await?;
         Ok(answers.best(None).ok_or(Errno::EIO)?.stat)
     }
 
@@ -150,8 +189,15 @@ impl ReplicaSet {
     pub async fn unlink(&self, caller: &Caller, parent: Gfid, name: &[u8]) -> FsResult<()> {
         let bname = component(name)?;
         let cred = self.cred(caller, RENAMES);
-        let req = UnlinkReq { pargfid: parent, bname: bname.clone(), xflags: 0, xdata: Dict::new() };
-        self.entry_txn(EntryTxn::on(parent, &bname), |_, s| s.call(&cred, &req)).await.map(drop)
+        let req = UnlinkReq {
+            pargfid: parent,
+            bname: bname.clone(),
+            xflags: 0,
+            xdata: Dict::new(),
+        };
+        self.entry_txn(EntryTxn::on(parent, &bname), |_, s| s.call(&cred, &req))
+            .await
+            .map(drop)
     }
 
     /// Removes an empty directory.
@@ -165,9 +211,17 @@ impl ReplicaSet {
             return Err(Errno::ENOTDIR);
         }
         let cred = self.cred(caller, RENAMES);
-        let req = RmdirReq { pargfid: parent, xflags: 0, bname: bname.clone(), xdata: Dict::new() };
+        let req = RmdirReq {
+            pargfid: parent,
+            xflags: 0,
+            bname: bname.clone(),
+            xdata: Dict::new(),
+        };
         let mut txn = EntryTxn::on(parent, &bname);
-        txn.locks.push(LockObject::Entry { gfid: victim.gfid, name: None });
+        txn.locks.push(LockObject::Entry {
+            gfid: victim.gfid,
+            name: None,
+        });
         txn.harmless = Some(Errno::ENOTEMPTY);
         self.entry_txn(txn, |_, s| s.call(&cred, &req)).await.map(drop)
     }
@@ -199,11 +253,20 @@ impl ReplicaSet {
         let cred = self.cred(caller, RENAMES);
         let mut txn = EntryTxn::on(newparent, &newbname);
         if (oldparent, &oldbname) != (newparent, &newbname) {
-            txn.locks.push(LockObject::Entry { gfid: oldparent, name: Some(oldbname.clone()) });
-            txn.changes.push(ChangedName { dir: oldparent, name: oldbname.clone() });
+            txn.locks.push(LockObject::Entry {
+                gfid: oldparent,
+                name: Some(oldbname.clone()),
+            });
+            txn.changes.push(ChangedName {
+                dir: oldparent,
+                name: oldbname.clone(),
+            });
         }
         if let Some(dir) = victim.filter(Iatt::is_dir) {
-            txn.locks.push(LockObject::Entry { gfid: dir.gfid, name: None });
+            txn.locks.push(LockObject::Entry {
+                gfid: dir.gfid,
+                name: None,
+            });
         }
         txn.harmless = Some(Errno::ENOTEMPTY);
         let req = RenameReq {

@@ -83,7 +83,12 @@ pub struct PendingKeys {
 impl PendingKeys {
     /// From the elements of the volfile's `afr-pending-xattr`, in child order.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> PendingKeys {
-        PendingKeys { blame: names.into_iter().map(|n| Key::from(format!("trusted.afr.{n}"))).collect() }
+        PendingKeys {
+            blame: names
+                .into_iter()
+                .map(|n| Key::from(format!("trusted.afr.{n}")))
+                .collect(),
+        }
     }
 
     /// The key that blames `brick`.
@@ -147,12 +152,22 @@ pub struct PendingRow {
 impl PendingRow {
     /// The bricks it blames in `slot`. A brick's blame of itself is a legacy state and is kept.
     pub fn blamed(&self, slot: Slot) -> BrickSet {
-        self.blame.iter().enumerate().filter(|(_, c)| c.slot(slot) != 0).map(|(i, _)| i).collect()
+        self.blame
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.slot(slot) != 0)
+            .map(|(i, _)| i)
+            .collect()
     }
 
     /// The bricks it blames in any slot.
     pub fn blamed_any(&self) -> BrickSet {
-        self.blame.iter().enumerate().filter(|(_, c)| c.any()).map(|(i, _)| i).collect()
+        self.blame
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.any())
+            .map(|(i, _)| i)
+            .collect()
     }
 }
 
@@ -174,7 +189,11 @@ mod tests {
     fn operand_names_every_brick() {
         let keys = PendingKeys::new(["v-client-0", "v-client-1"]);
         let d = keys.operand(Some(Counters::in_slot(Slot::Data, 1)), |i| {
-            if i == 1 { Counters::in_slot(Slot::Data, 1) } else { Counters::ZERO }
+            if i == 1 {
+                Counters::in_slot(Slot::Data, 1)
+            } else {
+                Counters::ZERO
+            }
         });
         assert_eq!(d.len(), 3);
         let row = keys.row(&d);

@@ -24,7 +24,10 @@ impl Quorum {
     /// The rule for `bricks` bricks. Without an explicit type GlusterFS uses auto above two bricks, none up to two.
     pub fn new(bricks: usize, explicit: Option<QuorumType>) -> Quorum {
         let default = if bricks > 2 { QuorumType::Auto } else { QuorumType::None };
-        Quorum { bricks, kind: explicit.unwrap_or(default) }
+        Quorum {
+            bricks,
+            kind: explicit.unwrap_or(default),
+        }
     }
 
     /// Number of bricks of the replica set.

@@ -56,7 +56,11 @@ impl ReplicaSet {
         let mut refreshed = false;
         let mut last = Errno::ENOTCONN;
         loop {
-            let Some(brick) = self.0.policy.pick(gfid, left - inode.busy()).or_else(|| self.0.policy.pick(gfid, left))
+            let Some(brick) = self
+                .0
+                .policy
+                .pick(gfid, left - inode.busy())
+                .or_else(|| self.0.policy.pick(gfid, left))
             else {
                 if refreshed {
                     return Err(last);
@@ -92,8 +96,27 @@ impl ReplicaSet {
                 let cred = cred.clone();
                 async move {
                     match number {
-                        Some(fd) => Ok(subvol.call(&cred, &FstatReq { gfid, fd, xdata: Dict::null() }).await?.stat),
-                        None => Ok(subvol.call(&cred, &StatReq { gfid, xdata: Dict::null() }).await?.stat),
+                        Some(fd) => Ok(subvol
+                            .call(
+                                &cred,
+                                &FstatReq {
+                                    gfid,
+                                    fd,
+                                    xdata: Dict::null(),
+                                },
+                            )
+                            .await?
+                            .stat),
+                        None => Ok(subvol
+                            .call(
+                                &cred,
+                                &StatReq {
+                                    gfid,
+                                    xdata: Dict::null(),
+                                },
+                            )
+                            .await?
+                            .stat),
                     }
                 }
             })
@@ -134,7 +157,11 @@ impl ReplicaSet {
     /// As [`ReplicaSet::getattr`]; `EINVAL` for anything but a symlink.
     pub async fn readlink(&self, caller: &Caller, gfid: Gfid) -> FsResult<Bytes> {
         let cred = self.cred(caller, 0);
-        let req = ReadlinkReq { gfid, size: libc::PATH_MAX as u32, xdata: Dict::null() };
+        let req = ReadlinkReq {
+            gfid,
+            size: libc::PATH_MAX as u32,
+            xdata: Dict::null(),
+        };
         self.read_one(gfid, Part::Metadata, |_, s| {
             let (cred, req) = (cred.clone(), req.clone());
             async move { Ok(s.call(&cred, &req).await?.path) }
@@ -155,7 +182,13 @@ impl ReplicaSet {
         let cred = self.cred(caller, 0);
         let gfid = fd.gfid();
         self.read_one(gfid, Part::Data, |brick, s| {
-            let req = SeekReq { gfid, fd: fd.remote_or_anonymous(brick), offset: off, what, xdata: Dict::null() };
+            let req = SeekReq {
+                gfid,
+                fd: fd.remote_or_anonymous(brick),
+                offset: off,
+                what,
+                xdata: Dict::null(),
+            };
             let cred = cred.clone();
             async move { Ok(s.call(&cred, &req).await?.offset) }
         })
@@ -177,7 +210,12 @@ impl ReplicaSet {
             return self.pathinfo(gfid).await;
         }
         let cred = self.cred(caller, 0);
-        let req = GetxattrReq { gfid, namelen: 1, name: Bytes::copy_from_slice(name), xdata: Dict::null() };
+        let req = GetxattrReq {
+            gfid,
+            namelen: 1,
+            name: Bytes::copy_from_slice(name),
+            xdata: Dict::null(),
+        };
         self.read_one(gfid, Part::Metadata, |_, s| {
             let (cred, req) = (cred.clone(), req.clone());
             async move {
@@ -195,7 +233,12 @@ impl ReplicaSet {
     /// As [`ReplicaSet::getattr`].
     pub async fn listxattr(&self, caller: &Caller, gfid: Gfid) -> FsResult<Bytes> {
         let cred = self.cred(caller, 0);
-        let req = GetxattrReq { gfid, namelen: 0, name: Bytes::new(), xdata: Dict::null() };
+        let req = GetxattrReq {
+            gfid,
+            namelen: 0,
+            name: Bytes::new(),
+            xdata: Dict::null(),
+        };
         let dict = self
             .read_one(gfid, Part::Metadata, |_, s| {
                 let (cred, req) = (cred.clone(), req.clone());
@@ -213,7 +256,12 @@ impl ReplicaSet {
     async fn pathinfo(&self, gfid: Gfid) -> FsResult<Bytes> {
         let cred = self.own_cred(0);
         let name = Bytes::from_static(b"trusted.glusterfs.pathinfo");
-        let req = GetxattrReq { gfid, namelen: 1, name, xdata: Dict::null() };
+        let req = GetxattrReq {
+            gfid,
+            namelen: 1,
+            name,
+            xdata: Dict::null(),
+        };
         let answers = self.ask(self.up(), |_, s| s.call(&cred, &req)).await;
         if answers.ok().is_empty() {
             return Err(answers.errno());
@@ -235,14 +283,23 @@ impl ReplicaSet {
     /// `ENOTCONN` when no brick answers.
     pub async fn statfs(&self, caller: &Caller) -> FsResult<Statfs> {
         let cred = self.cred(caller, 0);
-        let req = StatfsReq { gfid: Gfid::ROOT, xdata: Dict::null() };
+        let req = StatfsReq {
+            gfid: Gfid::ROOT,
+            xdata: Dict::null(),
+        };
         let answers = self.ask(self.up(), |_, s| s.call(&cred, &req)).await;
-        let fullest = answers.iter().map(|(_, r)| r.statfs.clone()).min_by_key(|s| s.bavail.saturating_mul(s.frsize));
+        let fullest = answers
+            .iter()
+            .map(|(_, r)| r.statfs.clone())
+            .min_by_key(|s| s.bavail.saturating_mul(s.frsize));
         fullest.ok_or_else(|| answers.errno())
     }
 }
 
 /// Errors that may be one brick's own: another copy may do better.
 fn worth_another_brick(e: Errno) -> bool {
-    matches!(e, Errno::ENOTCONN | Errno::EIO | Errno::ESTALE | Errno::ENOENT | Errno::EBADF | Errno::EBADFD)
+    matches!(
+        e,
+        Errno::ENOTCONN | Errno::EIO | Errno::ESTALE | Errno::ENOENT | Errno::EBADF | Errno::EBADFD
+    )
 }

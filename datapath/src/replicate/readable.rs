@@ -27,7 +27,10 @@ pub struct Readable {
 impl Readable {
     /// Every brick of `set` is good.
     pub fn all(set: BrickSet) -> Readable {
-        Readable { data: set, metadata: set }
+        Readable {
+            data: set,
+            metadata: set,
+        }
     }
 
     /// Bricks good in both respects.
@@ -41,7 +44,12 @@ impl Readable {
 /// A brick accused by any answering brick is not readable. For files no lock is outstanding on, a copy smaller than
 /// the largest unaccused one is stale too: it missed an append whose dirty mark was cleared without fsync.
 pub fn judge(said: &[Option<Testimony>]) -> Readable {
-    let answered: BrickSet = said.iter().enumerate().filter(|(_, t)| t.is_some()).map(|(i, _)| i).collect();
+    let answered: BrickSet = said
+        .iter()
+        .enumerate()
+        .filter(|(_, t)| t.is_some())
+        .map(|(i, _)| i)
+        .collect();
     let is_dir = said.iter().flatten().any(|t| t.stat.is_dir());
     let data_slot = if is_dir { Slot::Entry } else { Slot::Data };
     let mut blamed_data = BrickSet::EMPTY;
@@ -57,15 +65,26 @@ pub fn judge(said: &[Option<Testimony>]) -> Readable {
         let largest = data.iter().map(size).max().unwrap_or(0);
         data = data.iter().filter(|&i| size(i) == largest).collect();
     }
-    Readable { data, metadata: answered - blamed_meta }
+    Readable {
+        data,
+        metadata: answered - blamed_meta,
+    }
 }
 
 /// Resolves "everyone is accused": where no brick is unaccused, those accused by fewer than the quorum are trusted
 /// (brick-and-replicate.md E.3 rule 6); what stays empty is split-brain.
 pub fn resolve(said: &[Option<Testimony>], slot: Slot, quorum: &Quorum) -> BrickSet {
-    let answered: BrickSet = said.iter().enumerate().filter(|(_, t)| t.is_some()).map(|(i, _)| i).collect();
+    let answered: BrickSet = said
+        .iter()
+        .enumerate()
+        .filter(|(_, t)| t.is_some())
+        .map(|(i, _)| i)
+        .collect();
     let accusations = |j: usize| {
-        said.iter().flatten().filter(|t| t.pending.blamed(slot).contains(j)).count()
+        said.iter()
+            .flatten()
+            .filter(|t| t.pending.blamed(slot).contains(j))
+            .count()
     };
     let clean: BrickSet = answered.iter().filter(|&j| accusations(j) == 0).collect();
     match (clean.is_empty(), quorum.accusers()) {
@@ -131,7 +150,9 @@ impl ReadPolicy {
             }
             _ => None,
         };
-        hashed.filter(|&b| candidates.contains(b)).or_else(|| candidates.lowest())
+        hashed
+            .filter(|&b| candidates.contains(b))
+            .or_else(|| candidates.lowest())
     }
 }
 
@@ -141,11 +162,23 @@ mod tests {
     use crate::replicate::pending::Counters;
 
     fn said(size: u64, mode: u32, blames: &[(usize, [i32; 3])]) -> Option<Testimony> {
-        let mut pending = PendingRow { dirty: Counters::ZERO, blame: vec![Counters::ZERO; 3] };
+        let mut pending = PendingRow {
+            dirty: Counters::ZERO,
+            blame: vec![Counters::ZERO; 3],
+        };
         for (brick, counters) in blames {
             pending.blame[*brick] = Counters(*counters);
         }
-        Some(Testimony { stat: Iatt { size, mode, flags: Iatt::VALID, ..Iatt::default() }, pending, inodelks: 0 })
+        Some(Testimony {
+            stat: Iatt {
+                size,
+                mode,
+                flags: Iatt::VALID,
+                ..Iatt::default()
+            },
+            pending,
+            inodelks: 0,
+        })
     }
 
     const REG: u32 = libc::S_IFREG | 0o644;
@@ -157,7 +190,11 @@ mod tests {
         assert_eq!(r.data, [0, 1].into_iter().collect());
         assert_eq!(r.metadata, BrickSet::first(3));
         let r = judge(&[said(0, DIR, &[(1, [1, 0, 0])]), said(0, DIR, &[(0, [0, 0, 2])]), None]);
-        assert_eq!(r.data, BrickSet::one(1), "a directory's entry slot counts, its data slot does not");
+        assert_eq!(
+            r.data,
+            BrickSet::one(1),
+            "a directory's entry slot counts, its data slot does not"
+        );
     }
 
     #[test]
@@ -183,15 +220,27 @@ mod tests {
 
     #[test]
     fn hash_check_values() {
-        assert_eq!(gfid_hash("26d7968e-2176-42b7-8d61-026858529a14".parse().unwrap()), 0x10f4_5534);
+        assert_eq!(
+            gfid_hash("26d7968e-2176-42b7-8d61-026858529a14".parse().unwrap()),
+            0x10f4_5534
+        );
         assert_eq!(gfid_hash(Gfid::ROOT), 0xfe51_3317);
     }
 
     #[test]
     fn local_bricks_come_first() {
-        let mut p = ReadPolicy { pinned: None, local: BrickSet::one(3), hash_mode: 1, client_pid: 1, bricks: 6 };
+        let mut p = ReadPolicy {
+            pinned: None,
+            local: BrickSet::one(3),
+            hash_mode: 1,
+            client_pid: 1,
+            bricks: 6,
+        };
         assert_eq!(p.pick(Gfid::ROOT, BrickSet::first(6)), Some(3));
-        assert_eq!(p.pick(Gfid::ROOT, BrickSet::first(2)), Some(0xfe51_3317usize % 6).filter(|b| *b < 2).or(Some(0)));
+        assert_eq!(
+            p.pick(Gfid::ROOT, BrickSet::first(2)),
+            Some(0xfe51_3317usize % 6).filter(|b| *b < 2).or(Some(0))
+        );
         p.pinned = Some(1);
         assert_eq!(p.pick(Gfid::ROOT, BrickSet::first(6)), Some(1));
         assert_eq!(p.pick(Gfid::ROOT, BrickSet::EMPTY), None);

@@ -60,7 +60,10 @@ pub enum BrickEvent {
 
 impl std::fmt::Debug for ReplicaSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReplicaSet").field("volume", &self.0.spec.volume).field("up", &self.0.up.get()).finish()
+        f.debug_struct("ReplicaSet")
+            .field("volume", &self.0.spec.volume)
+            .field("up", &self.0.up.get())
+            .finish()
     }
 }
 
@@ -69,16 +72,28 @@ impl ReplicaSet {
     pub fn new(spec: Arc<ClientSpec>) -> ReplicaSet {
         let bricks = spec.bricks.len();
         let fds = Rc::new(FdTable::default());
-        let local = spec.bricks.iter().enumerate().filter(|(_, b)| b.local).map(|(i, _)| i).collect();
+        let local = spec
+            .bricks
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| b.local)
+            .map(|(i, _)| i)
+            .collect();
         let inner = Rc::new_cyclic(|me: &Weak<Inner>| {
             let events: Weak<dyn SubvolEvents> = me.clone();
             Inner {
-                subvols: (0..bricks).map(|i| Subvol::new(i, spec.clone(), fds.clone(), events.clone())).collect(),
+                subvols: (0..bricks)
+                    .map(|i| Subvol::new(i, spec.clone(), fds.clone(), events.clone()))
+                    .collect(),
                 keys: PendingKeys::new(spec.bricks.iter().map(|b| b.pending_name.as_str())),
                 quorum: Quorum::new(bricks, spec.options.quorum),
                 policy: ReadPolicy {
                     pinned: spec.options.read_subvolume,
-                    local: if spec.options.choose_local { local } else { BrickSet::EMPTY },
+                    local: if spec.options.choose_local {
+                        local
+                    } else {
+                        BrickSet::EMPTY
+                    },
                     hash_mode: spec.options.read_hash_mode,
                     client_pid: std::process::id(),
                     bricks,
@@ -144,6 +159,11 @@ impl ReplicaSet {
         self.0.inodes.borrow_mut().get(gfid)
     }
 
+    /// The state of an inode that is already known.
+    pub(super) fn inode_if_known(&self, gfid: Gfid) -> Option<Rc<Inode>> {
+        self.0.inodes.borrow().known(gfid)
+    }
+
     /// Waits until operations may be answered: all bricks have given a first status, or the start-up wait is over.
     pub async fn ready(&self) {
         self.0.ready.wait().await;
@@ -187,9 +207,17 @@ impl ReplicaSet {
             0 => Bytes::copy_from_slice(&caller.pid.to_le_bytes()),
             owner => Bytes::copy_from_slice(&owner.to_le_bytes()),
         };
-        let groups = if self.options().send_gids { caller.groups.to_vec() } else { Vec::new() };
+        let groups = if self.options().send_gids {
+            caller.groups.to_vec()
+        } else {
+            Vec::new()
+        };
         let cred = GlusterfsCred {
-            pid: if self.0.spec.client_pid < 0 { self.0.spec.client_pid } else { caller.pid },
+            pid: if self.0.spec.client_pid < 0 {
+                self.0.spec.client_pid
+            } else {
+                caller.pid
+            },
             uid: caller.uid,
             gid: caller.gid,
             groups,
@@ -210,7 +238,8 @@ impl ReplicaSet {
 
     fn stamped(&self, mut cred: GlusterfsCred, flags: u32) -> GlusterfsCred {
         // The limit is a count of groups less the bytes of the owner (wire-protocol.md 1.5).
-        cred.groups.truncate(crate::wire::auth::V3_OWNER_AND_GROUPS.saturating_sub(cred.lk_owner.len()));
+        cred.groups
+            .truncate(crate::wire::auth::V3_OWNER_AND_GROUPS.saturating_sub(cred.lk_owner.len()));
         if flags != 0 && self.options().utime {
             let now = exec::wall_clock();
             cred.flags = flags;
@@ -244,7 +273,11 @@ impl ReplicaSet {
         if self.0.quorum.met(set) {
             return Ok(());
         }
-        Err(if self.up().is_empty() { Errno::ENOTCONN } else { Errno::EROFS })
+        Err(if self.up().is_empty() {
+            Errno::ENOTCONN
+        } else {
+            Errno::EROFS
+        })
     }
 
     /// The quorum rule.

@@ -7,8 +7,12 @@ use crate::wire::Gfid;
 
 /// Names that belong to the brick or to AFR: asked for by name they do not exist.
 pub(super) fn hidden(name: &[u8]) -> bool {
-    const EXACT: [&[u8]; 4] =
-        [b"trusted.gfid", b"trusted.glusterfs.volume-id", b"trusted.glusterfs.mdata", b"trusted.glusterfs.dht"];
+    const EXACT: [&[u8]; 4] = [
+        b"trusted.gfid",
+        b"trusted.glusterfs.volume-id",
+        b"trusted.glusterfs.mdata",
+        b"trusted.glusterfs.dht",
+    ];
     const PREFIX: [&[u8]; 3] = [b"trusted.afr.", b"trusted.gfid2path.", b"trusted.pgfid."];
     EXACT.contains(&name) || PREFIX.iter().any(|p| name.starts_with(p))
 }
@@ -52,6 +56,11 @@ mod tests {
         assert_eq!(settable(b"trusted.gfid"), Err(Errno::EPERM));
         assert_eq!(settable(b"trusted.gfid2path.00"), Err(Errno::EOPNOTSUPP));
         assert_eq!(settable(b"user.a"), Ok(()));
-        assert_eq!(answered_here(Gfid::ROOT, b"glusterfs.gfid.string").as_deref().map(<[u8]>::len), Some(36));
+        assert_eq!(
+            answered_here(Gfid::ROOT, b"glusterfs.gfid.string")
+                .as_deref()
+                .map(<[u8]>::len),
+            Some(36)
+        );
     }
 }

@@ -94,7 +94,10 @@ struct Inner {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("peer", &self.0.stream.peer()).field("closed", &self.0.closed.get()).finish()
+        f.debug_struct("Connection")
+            .field("peer", &self.0.stream.peer())
+            .field("closed", &self.0.closed.get())
+            .finish()
     }
 }
 
@@ -135,16 +138,23 @@ impl Connection {
         args: &impl Xdr,
         payload: Option<Bytes>,
     ) -> oneshot::Receiver<Result<RawReply, RpcError>> {
-        let (tx, rx) = oneshot::channel();
+        let (tx, rx) = oneshot::oneshot();
         let inner = &self.0;
         if inner.closed.get() {
-            tx.send(Err(RpcError::Disconnected));
+            let _ = tx.send(Err(RpcError::Disconnected));
             return rx;
         }
         let xid = inner.next_xid.get();
         inner.next_xid.set(xid.wrapping_add(1));
         let carries_data = program == program::FOP && proc == fop::Proc::Read as u32;
-        inner.waiting.borrow_mut().insert(xid, Waiting { reply: tx, carries_data, since: exec::now() });
+        inner.waiting.borrow_mut().insert(
+            xid,
+            Waiting {
+                reply: tx,
+                carries_data,
+                since: exec::now(),
+            },
+        );
         let head = rpc::call_record(xid, program, proc, cred, args, payload.as_ref().map_or(0, Bytes::len));
         inner.outbox.push(std::iter::once(head).chain(payload));
         rx
@@ -179,7 +189,13 @@ impl Connection {
 
     /// How long the oldest call has been waiting.
     pub fn oldest_wait(&self) -> Option<Duration> {
-        self.0.waiting.borrow().values().map(|w| w.since).min().map(|since| exec::now() - since)
+        self.0
+            .waiting
+            .borrow()
+            .values()
+            .map(|w| w.since)
+            .min()
+            .map(|since| exec::now() - since)
     }
 
     /// How long nothing has been received.
@@ -214,7 +230,8 @@ impl Inner {
         self.outbox.close();
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         for (_, w) in waiting {
-            w.reply.send(Err(RpcError::Disconnected));
+            // Whoever gave up on the call has dropped its end.
+            let _ = w.reply.send(Err(RpcError::Disconnected));
         }
         self.ended.set();
     }
@@ -265,11 +282,15 @@ impl Inner {
                     return Err(format!("reply to a call that was not made: xid {}", header.xid));
                 };
                 let result = if header.is_success() {
-                    Ok(RawReply { body: d.rest(), payload })
+                    Ok(RawReply {
+                        body: d.rest(),
+                        payload,
+                    })
                 } else {
                     Err(RpcError::Refused(format!("{:?}", header.status)))
                 };
-                waiting.reply.send(result);
+                // Whoever gave up on the call has dropped its end.
+                let _ = waiting.reply.send(result);
             }
             None => return Err("record is not an RPC message".to_string()),
         }

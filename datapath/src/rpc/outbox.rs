@@ -85,7 +85,7 @@ impl Outbox {
         self.queue.borrow_mut().clear();
         self.backlog.set(0);
         self.wake.notify_one();
-        self.drained.notify_all();
+        self.drained.notify_waiters();
     }
 
     /// Sends until the socket fails or [`Outbox::close`] is called. To be spawned once per connection.
@@ -108,7 +108,7 @@ impl Outbox {
             }
             self.sent.set(self.sent.get() + bytes as u64);
             self.backlog.set(self.backlog.get().saturating_sub(bytes));
-            self.drained.notify_all();
+            self.drained.notify_waiters();
         }
     }
 

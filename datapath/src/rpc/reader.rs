@@ -53,7 +53,10 @@ impl fmt::Display for RecordError {
             RecordError::Io(e) => write!(f, "receive failed: {e}"),
             RecordError::Truncated { missing } => write!(f, "stream ended inside a record, {missing} bytes short"),
             RecordError::TooLong { len, limit } => {
-                write!(f, "record of {len} bytes is above the limit of {limit}: not this protocol or a damaged stream")
+                write!(
+                    f,
+                    "record of {len} bytes is above the limit of {limit}: not this protocol or a damaged stream"
+                )
             }
         }
     }
@@ -81,7 +84,14 @@ pub struct RecordReader {
 impl RecordReader {
     /// A reader that refuses records above `max_record` bytes.
     pub fn new(stream: Stream, max_record: usize) -> RecordReader {
-        RecordReader { stream, staging: Some(buf::alloc(STAGING_LEN)), start: 0, end: 0, max_record, received: 0 }
+        RecordReader {
+            stream,
+            staging: Some(buf::alloc(STAGING_LEN)),
+            start: 0,
+            end: 0,
+            max_record,
+            received: 0,
+        }
     }
 
     /// Bytes received so far.
@@ -100,7 +110,11 @@ impl RecordReader {
         }
         let Mark { len, last } = self.take_mark();
         self.check_len(len)?;
-        if last { self.single(len, &mut split).await.map(Some) } else { self.fragments(len, &mut split).await.map(Some) }
+        if last {
+            self.single(len, &mut split).await.map(Some)
+        } else {
+            self.fragments(len, &mut split).await.map(Some)
+        }
     }
 
     /// A record of one fragment: what every known peer sends.
@@ -128,7 +142,10 @@ impl RecordReader {
         if payload_len < ALIGNED_PAYLOAD_MIN && self.available() >= len {
             let all = Bytes::copy_from_slice(&self.buffered()[..len]);
             self.start += len;
-            return Ok(Record { message: all.slice(..at), payload: all.slice(at..) });
+            return Ok(Record {
+                message: all.slice(..at),
+                payload: all.slice(at..),
+            });
         }
         let message = Bytes::copy_from_slice(&self.buffered()[..at]);
         self.start += at;
@@ -145,7 +162,10 @@ impl RecordReader {
         } else {
             self.collect(len).await?
         };
-        Ok(Record { message, payload: Bytes::new() })
+        Ok(Record {
+            message,
+            payload: Bytes::new(),
+        })
     }
 
     /// `len` bytes in a page buffer: what is staged is copied, the rest is received in place.
@@ -191,14 +211,23 @@ impl RecordReader {
         }
         let all = all.freeze();
         Ok(match split(&all) {
-            HeaderLen::At(at) if at <= all.len() => Record { message: all.slice(..at), payload: all.slice(at..) },
-            _ => Record { message: all, payload: Bytes::new() },
+            HeaderLen::At(at) if at <= all.len() => Record {
+                message: all.slice(..at),
+                payload: all.slice(at..),
+            },
+            _ => Record {
+                message: all,
+                payload: Bytes::new(),
+            },
         })
     }
 
     fn check_len(&self, len: usize) -> Result<(), RecordError> {
         if len > self.max_record {
-            return Err(RecordError::TooLong { len, limit: self.max_record });
+            return Err(RecordError::TooLong {
+                len,
+                limit: self.max_record,
+            });
         }
         Ok(())
     }
@@ -227,7 +256,9 @@ impl RecordReader {
         if self.fill_to(want).await? {
             return Ok(());
         }
-        Err(RecordError::Truncated { missing: len - self.available() })
+        Err(RecordError::Truncated {
+            missing: len - self.available(),
+        })
     }
 
     /// Receives until `want` bytes (at most the staging buffer's size) are there. `false`: the stream ended; an error
@@ -238,7 +269,11 @@ impl RecordReader {
         }
         let mut staging = match self.staging.take() {
             Some(s) => s,
-            None => return Err(RecordError::Io(io::Error::other("record reader used after an interrupted read"))),
+            None => {
+                return Err(RecordError::Io(io::Error::other(
+                    "record reader used after an interrupted read",
+                )));
+            }
         };
         staging.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -250,7 +285,9 @@ impl RecordReader {
                 Ok(0) => {
                     self.staging = Some(staging);
                     if want == MARK_LEN && self.end > 0 {
-                        return Err(RecordError::Truncated { missing: want - self.end });
+                        return Err(RecordError::Truncated {
+                            missing: want - self.end,
+                        });
                     }
                     return Ok(false);
                 }
