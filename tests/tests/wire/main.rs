@@ -1,0 +1,5 @@
+//! Tests of the wire codec against traffic of real GlusterFS 10.3 (`tests/captures`).
+
+mod capture;
+mod corpus;
+mod golden;
