@@ -300,7 +300,7 @@ impl Cluster {
     /// # Errors
     /// When one cannot be read.
     pub fn compare(&self) -> Result<Comparison> {
-        compare_bricks(&self.bricks)
+        compare_bricks(&self.bricks_outside())
     }
 
     /// Waits for heal, then fails unless all bricks are identical.
@@ -354,10 +354,16 @@ impl Cluster {
         self.client(flavor).mount(&self.host, &self.home.join(name))
     }
 
-    /// The brick directories, as the real machine sees them.
+    /// The brick directories, as the cluster's host sees them.
     #[must_use]
     pub fn bricks(&self) -> &[PathBuf] {
         &self.bricks
+    }
+
+    /// The brick directories, as the real machine sees them.
+    #[must_use]
+    pub fn bricks_outside(&self) -> Vec<PathBuf> {
+        self.bricks.iter().map(|brick| self.host.outside(brick)).collect()
     }
 
     /// The host it runs on.

@@ -4,7 +4,7 @@
 //! pays for an extra block.
 
 use super::error::{Context, Result, fail};
-use super::host::Lab;
+use super::host::{Host, Lab};
 use super::record::Item;
 use super::run::Cmd;
 use super::xattr;
@@ -22,16 +22,18 @@ pub enum BrickDisk {
     Ext4(u64),
 }
 
-/// Makes `count` brick directories (they exist afterwards, empty).
+/// Makes `count` brick directories for `host` (they exist afterwards, empty) and returns their paths there.
 ///
 /// # Errors
 /// When an image cannot be made or mounted, or extended attributes are not supported.
-pub fn make_bricks(lab: &Lab, disk: BrickDisk, count: usize) -> Result<Vec<PathBuf>> {
+pub fn make_bricks(lab: &Lab, host: &Host, disk: BrickDisk, count: usize) -> Result<Vec<PathBuf>> {
     let home = lab.make_dir("bricks")?;
-    (1..=count).map(|number| make_brick(lab, disk, &home, number)).collect()
+    (1..=count)
+        .map(|number| make_brick(lab, host, disk, &home, number))
+        .collect()
 }
 
-fn make_brick(lab: &Lab, disk: BrickDisk, home: &Path, number: usize) -> Result<PathBuf> {
+fn make_brick(lab: &Lab, host: &Host, disk: BrickDisk, home: &Path, number: usize) -> Result<PathBuf> {
     let place = home.join(format!("brick{number}"));
     fs::create_dir_all(&place).context(place.display())?;
     if let Some((mib, mkfs)) = image_of(disk) {
@@ -39,13 +41,15 @@ fn make_brick(lab: &Lab, disk: BrickDisk, home: &Path, number: usize) -> Result<
         File::create_new(&image)?.set_len(mib << 20).context(image.display())?;
         Cmd::words(mkfs).arg(&image).run()?;
         lab.record().add(&Item::Loop(image.clone()))?;
-        Cmd::words("mount -o loop,noatime").arg(&image).arg(&place).run()?;
+        // Mounts of one machine are not seen by another.
+        host.words("mount -o loop,noatime").arg(&image).arg(&place).run()?;
     }
     // As administrators do it: the brick is a directory below the mount point, so that a disk that is not
     // mounted is noticed.
     let brick = place.join("0001");
-    fs::create_dir_all(&brick).context(brick.display())?;
-    check_xattrs(&brick)?;
+    let outside = host.outside(&brick);
+    fs::create_dir_all(&outside).context(brick.display())?;
+    check_xattrs(&outside)?;
     Ok(brick)
 }
 

@@ -6,7 +6,6 @@ use super::error::{Result, fail};
 use super::host::{Host, Lab};
 use super::process::Pid;
 use super::record::Item;
-use super::run::Cmd;
 use nix::sys::signal::Signal;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -118,24 +117,30 @@ impl Drop for Stopped {
 
 /// A file system that takes no writes: each waits until it is thawed.
 #[derive(Debug)]
-pub struct Frozen(PathBuf);
+pub struct Frozen {
+    host: Host,
+    point: PathBuf,
+}
 
 impl Frozen {
-    /// Freezes the file system mounted at `point` (one of the lab's loop mounts).
+    /// Freezes the file system mounted at `point` of `host` (one of the lab's loop mounts).
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn freeze(lab: &Lab, point: &Path) -> Result<Frozen> {
-        lab.record().add(&Item::Frozen(point.into()))?;
-        Cmd::new("fsfreeze").arg("-f").arg(point).run()?;
-        Ok(Frozen(point.into()))
+    pub fn freeze(lab: &Lab, host: &Host, point: &Path) -> Result<Frozen> {
+        lab.record().add(&Item::Frozen(host.outside(point)))?;
+        host.cmd("fsfreeze").arg("-f").arg(point).run()?;
+        Ok(Frozen {
+            host: host.clone(),
+            point: point.into(),
+        })
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        if let Err(error) = Cmd::new("fsfreeze").arg("-u").arg(&self.0).run() {
-            eprintln!("{}: {error}", self.0.display());
+        if let Err(error) = self.host.cmd("fsfreeze").arg("-u").arg(&self.point).run() {
+            eprintln!("{}: {error}", self.point.display());
         }
     }
 }

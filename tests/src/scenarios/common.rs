@@ -51,8 +51,9 @@ impl Setup {
 /// When a step fails.
 pub fn cluster(flavor: Flavor) -> Result<(Lab, Cluster)> {
     let lab = Lab::with_hosts(1, false)?;
-    let bricks = make_bricks(&lab, BrickDisk::Directory, BRICKS)?;
-    let cluster = Cluster::start(&lab, lab.host("worker1")?, flavor, &bricks)?;
+    let host = lab.host("worker1")?;
+    let bricks = make_bricks(&lab, host, BrickDisk::Directory, BRICKS)?;
+    let cluster = Cluster::start(&lab, host, flavor, &bricks)?;
     Ok((lab, cluster))
 }
 
