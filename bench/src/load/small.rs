@@ -54,22 +54,24 @@ pub(super) fn each(dir: &Path, plan: &Plan, work: fn(&Path) -> Result<()>) -> Re
 }
 
 pub(super) fn unlink_all(dir: &Path) -> Result<Sample> {
-    once(dir, |path| fs::remove_file(path).context(path.display()))
+    once(dir, Duration::ZERO, |path| {
+        fs::remove_file(path).context(path.display())
+    })
 }
 
 /// stat of each file once, after the second for which a FUSE kernel may answer from its cache by default.
 pub(super) fn stat_all(dir: &Path) -> Result<Sample> {
-    std::thread::sleep(Duration::from_millis(1200));
-    once(dir, stat)
+    once(dir, Duration::from_millis(1200), stat)
 }
 
-/// Does `work` to each file once.
-fn once(dir: &Path, work: fn(&Path) -> Result<()>) -> Result<Sample> {
+/// Does `work` to each file once, `pause` after the directories were listed (which may fill caches).
+fn once(dir: &Path, pause: Duration, work: fn(&Path) -> Result<()>) -> Result<Sample> {
     // Counted before the clock starts: listing may fill caches, but names only.
     let counts = homes(dir)
         .iter()
         .map(|home| Ok(fs::read_dir(home)?.count()))
         .collect::<Result<Vec<_>>>()?;
+    std::thread::sleep(pause);
     run(&homes(dir), |home| {
         let job = homes(dir).iter().position(|other| other == home);
         let count = job.and_then(|job| counts.get(job)).copied().unwrap_or_default();
