@@ -7,6 +7,7 @@ pub mod buddy;
 pub mod clock;
 pub mod event;
 pub mod host;
+pub mod mount;
 pub mod mem;
 pub mod net;
 pub mod process;

@@ -224,6 +224,17 @@ pub fn block_signals(signals: &[i32]) -> io::Result<()> {
     }
 }
 
+/// Waits until one of `signals`, which must be blocked in every thread (see [`block_signals`]), arrives; returns it.
+pub fn wait_signal(signals: &[i32]) -> io::Result<i32> {
+    let set = signal_set(signals)?;
+    let mut signal = 0;
+    // SAFETY: `set` is valid and the signal number is written to an int that outlives the call.
+    match unsafe { libc::sigwait(&set, &mut signal) } {
+        0 => Ok(signal),
+        n => Err(io::Error::from_raw_os_error(n)),
+    }
+}
+
 /// Unblocks every signal in the calling thread (a daemon may inherit a mask from whoever started it).
 pub fn unblock_all_signals() -> io::Result<()> {
     let set = signal_set(&[])?;
