@@ -3,4 +3,6 @@
 //! `store` is the directory, `locks` and `index` are what AFR needs beside it, `server` speaks the protocol. No
 //! replication logic may enter: a brick does not know that it has siblings.
 
+pub mod access;
 pub mod locks;
+pub mod store;

@@ -5,13 +5,17 @@
 
 pub mod buddy;
 pub mod clock;
+pub mod cred;
+pub mod dir;
 pub mod event;
+pub mod fs;
 pub mod host;
 pub mod mount;
 pub mod mem;
 pub mod net;
 pub mod process;
 pub mod thread;
+pub mod xattr;
 
 use std::io;
 
