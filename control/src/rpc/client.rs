@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use datapath::wire::Xdr;
 
 use super::message::{self, AcceptStatus, CallHeader, Credential, Message, ReplyStatus};
 use super::record::RecordReader;
@@ -42,6 +43,8 @@ pub enum CallError {
     Denied(u32, u32),
     /// No reply within the time limit.
     TimedOut(Duration),
+    /// The result body is not what the procedure returns.
+    Undecodable(String),
 }
 
 impl std::fmt::Display for CallError {
@@ -51,6 +54,7 @@ impl std::fmt::Display for CallError {
             CallError::Refused(why) => write!(f, "refused by the server: {why}"),
             CallError::Denied(1, 2) => f.write_str("denied: the server wants a privileged source port"),
             CallError::Denied(kind, detail) => write!(f, "denied by the server ({kind}, {detail})"),
+            CallError::Undecodable(why) => write!(f, "undecodable reply: {why}"),
             CallError::TimedOut(limit) => write!(f, "no reply within {} ms", limit.as_millis()),
         }
     }
@@ -162,6 +166,18 @@ impl Client {
             Ok(Err(_)) => Err(CallError::Disconnected("connection dropped".to_owned())),
             Err(_) => Err(CallError::TimedOut(limit)),
         }
+    }
+
+    /// [`Client::call`] with typed arguments and result.
+    pub async fn call_typed<Q: Xdr, R: Xdr>(
+        &self,
+        program: ProgramId,
+        procedure: u32,
+        request: &Q,
+        limit: Duration,
+    ) -> Result<R, CallError> {
+        let body = self.call(program, procedure, &request.to_bytes(), limit).await?;
+        R::from_bytes(&body).map_err(|e| CallError::Undecodable(e.to_string()))
     }
 
     /// Why the connection ended, if it has.
