@@ -2,9 +2,10 @@
 //!
 //! # A turn of the loop
 //! 1. Poll ready tasks, those woken meanwhile included, until none is left or `POLLS_PER_TURN` have been.
-//! 2. Take wakes left by other threads; fire due timers.
+//! 2. Take wakes left by other threads.
 //! 3. Give the driver its turn: everything submitted in step 1 goes out in one batch, and what has completed is
-//!    collected. It sleeps only when no task is ready, no wake is waiting and no timer is due.
+//!    collected. It sleeps only when no task is ready and no wake is waiting, and at most until the next timer.
+//! 4. Wake whom completions and due timers concern.
 //!
 //! So a task that is always ready cannot keep completions from being collected for longer than one turn, and
 //! operations started by many tasks in one turn cost one system call.
@@ -12,7 +13,7 @@
 //! No `RefCell` of a core stays borrowed while code of a task (poll, drop, waker) runs.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -69,6 +70,9 @@ pub(super) struct Core {
     arena: RefCell<Option<Arena>>,
     overflow: Arc<Overflow>,
     host: Cell<HostId>,
+    /// Stopped hosts and their tasks that became ready. Empty but in simulations.
+    paused: RefCell<BTreeMap<HostId, Vec<TaskId>>>,
+    any_paused: Cell<bool>,
 }
 
 impl Core {
@@ -83,6 +87,8 @@ impl Core {
             waiters: RefCell::default(),
             overflow: Overflow::new(),
             host: Cell::new(HostId(0)),
+            paused: RefCell::default(),
+            any_paused: Cell::new(false),
         }
     }
 
@@ -129,6 +135,30 @@ impl Core {
         ids.len()
     }
 
+    pub(super) fn pause_host(&self, host: HostId) {
+        self.paused.borrow_mut().entry(host).or_default();
+        self.any_paused.set(true);
+    }
+
+    pub(super) fn resume_host(&self, host: HostId) {
+        let mut paused = self.paused.borrow_mut();
+        let ready = paused.remove(&host).unwrap_or_default();
+        self.any_paused.set(!paused.is_empty());
+        self.ready.borrow_mut().extend(ready);
+    }
+
+    /// Puts a ready task aside if its host is stopped.
+    fn hold_back(&self, id: TaskId) -> bool {
+        let Some(host) = self.tasks.borrow().host(id) else {
+            return false;
+        };
+        self.paused
+            .borrow_mut()
+            .get_mut(&host)
+            .map(|held| held.push(id))
+            .is_some()
+    }
+
     pub(super) fn task_count(&self) -> usize {
         self.tasks.borrow().len()
     }
@@ -150,7 +180,7 @@ impl Core {
 
     pub(super) fn submit(&self, op: Op) -> Key {
         let key = self.waiters.borrow_mut().add();
-        self.with_driver(|driver| driver.submit(key, op));
+        self.with_driver(|driver| driver.submit(self.host.get(), key, op));
         key
     }
 
@@ -180,6 +210,9 @@ impl Core {
     }
 
     fn poll_task(&self, id: TaskId) {
+        if self.any_paused.get() && self.hold_back(id) {
+            return;
+        }
         let Some(mut running) = self.tasks.borrow_mut().check_out(id) else {
             return;
         };
@@ -197,14 +230,17 @@ impl Core {
         drop(leftover);
     }
 
-    /// Steps 2 and 3 of a turn.
+    /// Steps 2 to 4 of a turn.
     fn drive(&self, done: &mut Vec<Completion>) -> io::Result<()> {
         while let Some(id) = self.shared.take_foreign() {
             self.ready.borrow_mut().push_back(id);
         }
-        let next = self.fire_timers();
         let idle = self.ready.borrow().is_empty() && self.shared.prepare_sleep();
-        let park = if idle { Park::Until(next) } else { Park::Poll };
+        let park = if idle {
+            Park::Until(self.timers.borrow().next())
+        } else {
+            Park::Poll
+        };
         let result = self.with_driver(|driver| driver.wait(park, done));
         self.shared.woke();
         for completion in done.drain(..) {
@@ -215,20 +251,23 @@ impl Core {
             // Nobody waits any more: an accepted socket is closed, a buffer returns to the arena.
             drop(orphan);
         }
+        self.fire_timers();
         result
     }
 
-    /// Wakes what is due; returns when the next timer is.
-    fn fire_timers(&self) -> Option<Mono> {
-        let first = self.timers.borrow().next()?;
+    /// Wakes what is due.
+    fn fire_timers(&self) {
+        if self.timers.borrow().next().is_none() {
+            return;
+        }
         let now = self.now();
-        if first > now {
-            return Some(first);
+        loop {
+            let due = self.timers.borrow_mut().pop_due(now);
+            match due {
+                Some(waker) => waker.wake(),
+                None => return,
+            }
         }
-        while let Some(waker) = self.timers.borrow_mut().pop_due(now) {
-            waker.wake();
-        }
-        self.timers.borrow().next()
     }
 }
 
@@ -240,21 +279,14 @@ impl Drop for Stop {
         // Dropping a task may spawn another one, so until none is left; a bound, in case one always does.
         for _ in 0..1000 {
             let ids = self.0.tasks.borrow().ids(None);
-            if ids.is_empty() {
-                break;
-            }
+            let mut dropped = false;
             for id in ids {
                 let future = self.0.tasks.borrow_mut().abort(id);
+                dropped |= future.is_some();
                 drop(future);
             }
-            if self
-                .0
-                .tasks
-                .borrow()
-                .ids(None)
-                .iter()
-                .all(|id| self.0.tasks.borrow_mut().abort(*id).is_none())
-            {
+            // What is left is the task whose panic brought us here; it is being dropped by the unwinding.
+            if !dropped {
                 break;
             }
         }

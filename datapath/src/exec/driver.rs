@@ -60,10 +60,8 @@ pub struct Connected {
 /// What a core may ask its driver to do. Every variant owns what it uses.
 #[derive(Debug)]
 pub enum Op {
-    /// Opens a stream to `addr`, coming from `host` (which matters in a simulation only).
+    /// Opens a stream to `addr`.
     Connect {
-        /// Who connects.
-        host: HostId,
         /// To where.
         addr: Addr,
     },
@@ -169,8 +167,9 @@ pub trait Unpark: Send + Sync + std::fmt::Debug {
 
 /// The world as a core sees it.
 pub trait Driver {
-    /// Starts an operation; its completion comes from a later `wait`, also when it fails at once.
-    fn submit(&mut self, key: Key, op: Op);
+    /// Starts an operation of a task of `host` (which matters in a simulation only); its completion comes from a later
+    /// `wait`, also when it fails at once.
+    fn submit(&mut self, host: HostId, key: Key, op: Op);
     /// Asks that an operation end soon. It still completes, with or without success.
     fn cancel(&mut self, key: Key);
     /// Passes on what was submitted, waits as `park` says, and appends what has completed.

@@ -34,6 +34,16 @@ pub fn abort_tasks(host: HostId) -> usize {
     core::with(|core| core.abort_host(host))
 }
 
+/// Stops the tasks of `host` as SIGSTOP does: none is polled until [`resume`]. The task given to `run` cannot be stopped.
+pub fn pause(host: HostId) {
+    core::with(|core| core.pause_host(host));
+}
+
+/// Lets the tasks of a stopped host go on.
+pub fn resume(host: HostId) {
+    core::with(|core| core.resume_host(host));
+}
+
 /// Future of [`scope`].
 pub struct Scope<F> {
     host: HostId,

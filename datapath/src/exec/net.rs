@@ -104,14 +104,7 @@ impl Stream {
     /// # Errors
     /// `ECONNREFUSED`, `ENOENT` (unix), `EHOSTUNREACH`, `ETIMEDOUT`...
     pub async fn connect(addr: &Addr) -> io::Result<Stream> {
-        let host = core::with(|core| core.host());
-        Stream::from_completion(
-            submit(Op::Connect {
-                host,
-                addr: addr.clone(),
-            })
-            .await,
-        )
+        Stream::from_completion(submit(Op::Connect { addr: addr.clone() }).await)
     }
 
     /// Takes over a connected socket of the standard library or inherited from a parent process.

@@ -189,6 +189,11 @@ impl Tasks {
             .filter(|slot| slot.used && slot.generation == id.generation)
     }
 
+    pub(super) fn host(&self, id: TaskId) -> Option<HostId> {
+        let slot = self.slots.get(id.index as usize)?;
+        (slot.used && slot.generation == id.generation).then_some(slot.host)
+    }
+
     /// Takes a task out for polling; none if it is gone.
     pub(super) fn check_out(&mut self, id: TaskId) -> Option<Running> {
         let slot = self.slot(id)?;

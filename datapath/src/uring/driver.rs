@@ -236,7 +236,7 @@ impl Drop for UringDriver {
 }
 
 impl Driver for UringDriver {
-    fn submit(&mut self, key: Key, op: Op) {
+    fn submit(&mut self, _host: HostId, key: Key, op: Op) {
         match InFlight::new(key.pack(), op, self.ring.region()) {
             Ok(flight) => {
                 let index = key.index as usize;

@@ -145,7 +145,7 @@ impl InFlight {
     pub(super) fn new(user_data: u64, op: Op, region: Option<&Region>) -> Result<InFlight, (io::Error, Payload)> {
         let none = |error| (error, Payload::None);
         let state = match op {
-            Op::Connect { host: _, addr } => InFlight::connect(addr).map_err(none)?,
+            Op::Connect { addr } => InFlight::connect(addr).map_err(none)?,
             Op::Accept { socket } => State::Accept {
                 listener: kernel(socket).map_err(none)?,
             },

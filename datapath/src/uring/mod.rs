@@ -12,7 +12,5 @@
 mod driver;
 mod inflight;
 mod ring;
-#[cfg(test)]
-mod tests;
 
 pub use driver::UringDriver;

@@ -170,6 +170,25 @@ fn leftover_tasks_are_dropped_with_the_core() {
 fn a_panic_leaves_the_thread_usable() {
     let result = std::panic::catch_unwind(|| core(|| async { panic!("on purpose") }));
     assert!(result.is_err());
+    let result = std::panic::catch_unwind(|| {
+        core(|| async {
+            // A task with something in flight, and one that goes on spawning when dropped.
+            struct Spawner;
+            impl Drop for Spawner {
+                fn drop(&mut self) {
+                    exec::spawn(exec::sleep(MS));
+                }
+            }
+            let spawner = Spawner;
+            exec::spawn(async move {
+                let _spawner = spawner;
+                exec::sleep(MS * 1000).await;
+            });
+            exec::spawn(async { panic!("in a task") });
+            std::future::pending::<()>().await;
+        })
+    });
+    assert!(result.is_err());
     assert_eq!(core(|| async { 1 }), 1);
 }
 

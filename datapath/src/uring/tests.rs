@@ -1,1 +1,0 @@
-//! What only the kernel's ring can show.
