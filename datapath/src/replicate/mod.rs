@@ -11,6 +11,7 @@ mod data_lock;
 mod dir_ops;
 mod entry;
 mod file_ops;
+pub mod heal;
 mod inode;
 mod lk_ops;
 mod locking;

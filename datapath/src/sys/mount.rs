@@ -24,7 +24,13 @@ pub fn mount(source: &str, target: &Path, fs_type: &str, flags: u64, data: &str)
     let (fs_type, data) = (c_string(fs_type.as_bytes())?, c_string(data.as_bytes())?);
     // SAFETY: the four texts are NUL-terminated and outlive the call, which only reads them.
     check(unsafe {
-        libc::mount(source.as_ptr(), target.as_ptr(), fs_type.as_ptr(), flags as libc::c_ulong, data.as_ptr().cast())
+        libc::mount(
+            source.as_ptr(),
+            target.as_ptr(),
+            fs_type.as_ptr(),
+            flags as libc::c_ulong,
+            data.as_ptr().cast(),
+        )
     })
     .map(drop)
 }
@@ -48,7 +54,10 @@ mod tests {
         std::fs::create_dir(&here).unwrap();
         assert!(unmount(&here, false).is_err(), "not a mount point");
         assert!(mount("x", &here, "no-such-file-system", 0, "").is_err());
-        assert_eq!(mount("a\0b", &here, "tmpfs", 0, "").unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        assert_eq!(
+            mount("a\0b", &here, "tmpfs", 0, "").unwrap_err().raw_os_error(),
+            Some(libc::EINVAL)
+        );
         std::fs::remove_dir(&here).unwrap();
     }
 }

@@ -1,0 +1,179 @@
+//! The self-heal daemon's loop: when to crawl which brick (brick-and-replicate.md E.1, E.8).
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::crawl::CrawlSummary;
+use crate::exec::{self, WallTime, sync::Notify};
+use crate::replicate::ReplicaSet;
+
+/// Pause after a crawl that healed something: there may be more.
+const AGAIN_SOON: Duration = Duration::from_millis(200);
+/// Pause after a crawl that left something while all bricks are up: a writer or another healer is at it.
+const RETRY: Duration = Duration::from_secs(1);
+/// Crawls remembered per brick for `heal statistics`.
+const HISTORY: usize = 50;
+
+/// What kind of crawl.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CrawlKind {
+    /// The brick's indices.
+    Index,
+    /// The whole tree.
+    Full,
+}
+
+/// One crawl of one brick.
+#[derive(Clone, Debug)]
+pub struct CrawlRecord {
+    /// Index of the brick.
+    pub brick: usize,
+    /// What was crawled.
+    pub kind: CrawlKind,
+    /// When it began.
+    pub started: WallTime,
+    /// When it ended; `None` while it runs.
+    pub ended: Option<WallTime>,
+    /// What it did.
+    pub summary: CrawlSummary,
+}
+
+/// A request to the daemon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HealCommand {
+    /// Crawl the indices now.
+    Index,
+    /// Crawl the whole tree now.
+    Full,
+}
+
+/// The healers of one volume: one per local brick. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct HealDaemon(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    set: ReplicaSet,
+    wake: Vec<Notify>,
+    full: Vec<Cell<bool>>,
+    history: RefCell<Vec<VecDeque<CrawlRecord>>>,
+}
+
+impl HealDaemon {
+    /// Starts healing `set`: one healer per brick of this machine.
+    pub fn start(set: ReplicaSet) -> HealDaemon {
+        let bricks = set.bricks();
+        let daemon = HealDaemon(Rc::new(Inner {
+            wake: (0..bricks).map(|_| Notify::new()).collect(),
+            full: (0..bricks).map(|_| Cell::new(false)).collect(),
+            history: RefCell::new(vec![VecDeque::new(); bricks]),
+            set,
+        }));
+        for brick in daemon.0.set.0.policy.local.iter() {
+            exec::spawn(daemon.clone().heal_brick(brick));
+        }
+        daemon
+    }
+
+    /// A brick came or went: look again at once.
+    pub fn bricks_changed(&self) {
+        self.0.wake.iter().for_each(Notify::notify_one);
+    }
+
+    /// Carries out a command. `false`: heal is off or no brick of this machine is up.
+    pub fn command(&self, command: HealCommand) -> bool {
+        let local = self.0.set.0.policy.local;
+        if !self.0.set.options().self_heal_daemon || (local & self.0.set.up()).is_empty() {
+            return false;
+        }
+        for brick in local.iter() {
+            if command == HealCommand::Full {
+                self.0.full[brick].set(true);
+            }
+            self.0.wake[brick].notify_one();
+        }
+        true
+    }
+
+    /// The crawls of `brick` that are remembered, oldest first.
+    pub fn history(&self, brick: usize) -> Vec<CrawlRecord> {
+        self.0
+            .history
+            .borrow()
+            .get(brick)
+            .map(|h| h.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    async fn heal_brick(self, brick: usize) {
+        let set = self.0.set.clone();
+        set.ready().await;
+        loop {
+            let pause = if set.options().self_heal_daemon && self.may_heal(brick) {
+                let kind = if self.0.full[brick].take() {
+                    CrawlKind::Full
+                } else {
+                    CrawlKind::Index
+                };
+                self.crawl(brick, kind).await
+            } else {
+                set.options().heal_timeout
+            };
+            // Woken early or not: either way it is time to look.
+            let _ = exec::timeout(pause, self.0.wake[brick].notified()).await;
+        }
+    }
+
+    /// Healing needs the brick itself and a quorum to judge by.
+    fn may_heal(&self, brick: usize) -> bool {
+        let up = self.0.set.up();
+        up.contains(brick) && up.len() > 1 && self.0.set.quorum().met(up)
+    }
+
+    async fn crawl(&self, brick: usize, kind: CrawlKind) -> Duration {
+        let set = &self.0.set;
+        self.record(brick, kind);
+        let result = match kind {
+            CrawlKind::Index => set.crawl_index(brick).await,
+            CrawlKind::Full => set.crawl_tree(brick).await,
+        };
+        let summary = result.unwrap_or_else(|e| {
+            tracing::info!("{}: crawl ended: {e}", set.subvol(brick).name());
+            CrawlSummary::default()
+        });
+        self.finish(brick, summary);
+        if summary.healed > 0 {
+            tracing::info!("{}: crawl healed {summary:?}", set.subvol(brick).name());
+            AGAIN_SOON
+        } else if summary.failed > 0 && set.up().len() == set.bricks() {
+            RETRY
+        } else {
+            set.options().heal_timeout
+        }
+    }
+
+    fn record(&self, brick: usize, kind: CrawlKind) {
+        let mut history = self.0.history.borrow_mut();
+        let of_brick = &mut history[brick];
+        if of_brick.len() == HISTORY {
+            of_brick.pop_front();
+        }
+        let summary = CrawlSummary::default();
+        of_brick.push_back(CrawlRecord {
+            brick,
+            kind,
+            started: exec::wall_clock(),
+            ended: None,
+            summary,
+        });
+    }
+
+    fn finish(&self, brick: usize, summary: CrawlSummary) {
+        if let Some(last) = self.0.history.borrow_mut()[brick].back_mut() {
+            last.ended = Some(exec::wall_clock());
+            last.summary = summary;
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! One inode: what the bricks say of it, and the heals that follow from that.
+
+use bytes::Bytes;
+
+use super::plan::Evidence;
+use crate::errno::{Errno, FsResult};
+use crate::replicate::locking::LockObject;
+use crate::replicate::lookup::Found;
+use crate::replicate::{BrickSet, ReplicaSet};
+use crate::wire::Gfid;
+use crate::wire::auth::GlusterfsCred;
+
+/// How the heal of one inode, or of one of its parts, ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Outcome {
+    /// There was nothing to do.
+    Nothing,
+    /// Something was healed and nothing is left.
+    Healed,
+    /// Not now: a brick is away, somebody else heals it, or it is being written.
+    Pending,
+    /// It failed.
+    Failed(Errno),
+    /// Copies accuse each other; nobody guesses.
+    SplitBrain,
+}
+
+impl Outcome {
+    /// The graver of two.
+    pub fn and(self, other: Outcome) -> Outcome {
+        self.max(other)
+    }
+}
+
+impl From<FsResult<Outcome>> for Outcome {
+    fn from(r: FsResult<Outcome>) -> Outcome {
+        match r {
+            Ok(o) => o,
+            // A brick that goes away in the middle: the next crawl goes on.
+            Err(Errno::ENOTCONN | Errno::EAGAIN | Errno::EROFS) => Outcome::Pending,
+            Err(e) => Outcome::Failed(e),
+        }
+    }
+}
+
+/// Locks of one heal.
+pub(super) struct Held {
+    pub locks: Vec<LockObject>,
+    pub domain: Bytes,
+    pub on: BrickSet,
+    pub cred: GlusterfsCred,
+}
+
+impl ReplicaSet {
+    /// Heals one inode: contents, then attributes, then names.
+    pub async fn heal_inode(&self, gfid: Gfid) -> Outcome {
+        let found = match self.refresh(gfid).await {
+            Ok(found) => found,
+            Err(e) => return Outcome::from(Err(e)),
+        };
+        let Some(kind) = self.agreed_type(&found) else {
+            return Outcome::SplitBrain;
+        };
+        let mut outcome = Outcome::Nothing;
+        if kind == libc::S_IFREG {
+            outcome = outcome.and(self.heal_data(gfid).await.into());
+        }
+        outcome = outcome.and(self.heal_metadata(gfid).await.into());
+        if kind == libc::S_IFDIR {
+            outcome = outcome.and(self.heal_entries(gfid).await.into());
+        }
+        self.inode(gfid).need_refresh();
+        outcome
+    }
+
+    /// The file type, if all copies have the same.
+    fn agreed_type(&self, found: &Found) -> Option<u32> {
+        let mut types = found.said.iter().flatten().map(|t| t.stat.file_type());
+        let first = types.next()?;
+        types.all(|t| t == first).then_some(first)
+    }
+
+    pub(super) fn evidence<'a>(&'a self, found: &'a Found, participants: BrickSet) -> Evidence<'a> {
+        Evidence {
+            said: &found.said,
+            participants: participants
+                .iter()
+                .filter(|&b| found.said.get(b).is_some_and(Option::is_some))
+                .collect(),
+            quorum: self.quorum(),
+            local: self.0.policy.local,
+            policy: self.options().favorite_child,
+        }
+    }
+
+    /// The domain in which heals exclude each other.
+    pub(super) fn heal_domain(&self) -> Bytes {
+        Bytes::from(format!("{}:self-heal", self.0.spec.replicate))
+    }
+
+    /// Takes the lock that makes this daemon the only healer of an inode. `Err(EAGAIN)` when another one is at it.
+    pub(super) async fn heal_lock(&self, object: LockObject) -> FsResult<Held> {
+        let cred = self.own_cred(self.new_owner());
+        let domain = self.heal_domain();
+        let locks = vec![object];
+        let on = self.lock_or_give_up(&locks, &domain, self.up(), &cred).await?;
+        let held = Held {
+            locks,
+            domain,
+            on,
+            cred,
+        };
+        if let Err(e) = self.quorum_of(on) {
+            self.give_back_heal(held).await;
+            return Err(e);
+        }
+        Ok(held)
+    }
+
+    /// Takes a short lock in the transactions' own domain, waiting for writers to finish.
+    pub(super) async fn heal_sublock(&self, outer: &Held, object: LockObject) -> FsResult<Held> {
+        let domain = self.0.domain.clone();
+        let locks = vec![object];
+        let on = self.lock(&locks, &domain, outer.on & self.up(), &outer.cred).await;
+        let held = Held {
+            locks,
+            domain,
+            on,
+            cred: outer.cred.clone(),
+        };
+        if let Err(e) = self.quorum_of(on) {
+            self.give_back_heal(held).await;
+            return Err(e);
+        }
+        Ok(held)
+    }
+
+    pub(super) async fn give_back_heal(&self, held: Held) {
+        self.unlock(&held.locks, &held.domain, held.on, &held.cred).await;
+    }
+}
