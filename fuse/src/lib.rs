@@ -8,7 +8,7 @@
 //! | [`dispatch`] | one core: requests into operations of the volume, and answers back |
 //! | [`inode`], [`handle`], [`groups`], [`attr`] | node ids, open files, callers' groups, attributes |
 //! | [`ops`] | the file operations dispatch needs, as a trait |
-//! | [`options`], [`helper`], [`mount`], [`client`] | command lines, the mount helper, the mount itself, the process |
+//! | [`options`], [`servers`], [`helper`], [`mount`] | command lines, lists of servers, the mount helper, the mount itself |
 //!
 //! Nothing below this crate knows of FUSE; nothing in it speaks to a brick.
 
@@ -16,6 +16,7 @@ pub mod attr;
 pub mod dispatch;
 pub mod groups;
 pub mod handle;
+pub mod helper;
 pub mod inode;
 #[cfg(test)]
 mod memory;
@@ -23,6 +24,8 @@ pub mod mount;
 #[cfg(test)]
 mod mount_tests;
 pub mod ops;
+pub mod options;
 pub mod request;
 pub mod router;
+pub mod servers;
 pub mod transport;

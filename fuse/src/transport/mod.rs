@@ -57,6 +57,8 @@ pub struct TransportConfig {
     pub writeback_cache: bool,
     /// Granularity of times in nanoseconds (`attr-times-granularity`); 0 = 1 ns.
     pub time_granularity_ns: u32,
+    /// The kernel checks POSIX ACLs (`acl`).
+    pub posix_acl: bool,
 }
 
 impl Default for TransportConfig {
@@ -70,6 +72,7 @@ impl Default for TransportConfig {
             auto_invalidate: true,
             writeback_cache: false,
             time_granularity_ns: 0,
+            posix_acl: false,
         }
     }
 }

@@ -28,6 +28,9 @@ pub fn wanted_capabilities(config: &TransportConfig) -> Vec<(InitFlags, &'static
         wanted.push((InitFlags::FUSE_DO_READDIRPLUS, "DO_READDIRPLUS"));
         wanted.push((InitFlags::FUSE_READDIRPLUS_AUTO, "READDIRPLUS_AUTO"));
     }
+    if config.posix_acl {
+        wanted.push((InitFlags::FUSE_POSIX_ACL, "POSIX_ACL"));
+    }
     if config.writeback_cache {
         wanted.push((InitFlags::FUSE_WRITEBACK_CACHE, "WRITEBACK_CACHE"));
     }

@@ -1,0 +1,7 @@
+//! The mount helper, called by mount(8) as `mount.glusterfs DEVICE DIR [-sfnv] -o OPTIONS`. See [`fuse::helper`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(fuse::helper::run(std::env::args_os().skip(1)))
+}
