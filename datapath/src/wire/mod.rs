@@ -10,6 +10,8 @@ pub mod cli;
 mod dict;
 mod dict_codec;
 pub mod dump;
+#[cfg(test)]
+mod examples;
 pub mod flags;
 pub mod fop;
 mod gfid;

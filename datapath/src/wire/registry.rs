@@ -3,6 +3,8 @@
 //! Golden, property and fuzz tests all walk this one list, so a structure that is in it is tested by all of them.
 //! Structures defined with `xdr_structs!` are in it by themselves; the few hand-written codecs are named here.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::program::{self, Program};
@@ -27,15 +29,17 @@ pub struct DecoderEntry {
     /// The structure's name.
     pub name: &'static str,
     recode: fn(&Bytes) -> Result<Recoded, DecodeError>,
+    show: fn(&Bytes) -> Result<String, DecodeError>,
 }
 
 impl DecoderEntry {
     /// The entry of `T`.
-    pub const fn of<T: Xdr>(group: &'static str, name: &'static str) -> DecoderEntry {
+    pub const fn of<T: Xdr + fmt::Debug>(group: &'static str, name: &'static str) -> DecoderEntry {
         DecoderEntry {
             group,
             name,
             recode: recode::<T>,
+            show: show::<T>,
         }
     }
 
@@ -46,6 +50,45 @@ impl DecoderEntry {
     pub fn recode(&self, bytes: &Bytes) -> Result<Recoded, DecodeError> {
         (self.recode)(bytes)
     }
+
+    /// Decodes one value from the beginning of `bytes` and shows it with the names of its fields.
+    ///
+    /// # Errors
+    /// The decoder's.
+    pub fn show(&self, bytes: &Bytes) -> Result<String, DecodeError> {
+        (self.show)(bytes)
+    }
+}
+
+impl DecoderEntry {
+    /// What must hold for any bytes, and what property tests and fuzzers assert: they do not decode, or they
+    /// decode to a value that encodes to bytes of the same meaning. Gives whether they decoded.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn check(&self, bytes: &Bytes) -> Result<bool, String> {
+        let Ok(first) = self.recode(bytes) else {
+            return Ok(false);
+        };
+        let second = self
+            .recode(&first.encoded)
+            .map_err(|e| format!("{}: its own encoding does not decode: {e}", self.name))?;
+        if !second.rest.is_empty() {
+            return Err(format!(
+                "{}: {} bytes of its own encoding are left over",
+                self.name,
+                second.rest.len()
+            ));
+        }
+        if second.encoded != first.encoded {
+            return Err(format!("{}: encoded differently the second time", self.name));
+        }
+        Ok(true)
+    }
+}
+
+fn show<T: Xdr + fmt::Debug>(bytes: &Bytes) -> Result<String, DecodeError> {
+    T::decode(&mut Decoder::new(bytes)).map(|value| format!("{value:?}"))
 }
 
 fn recode<T: Xdr>(bytes: &Bytes) -> Result<Recoded, DecodeError> {

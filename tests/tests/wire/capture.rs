@@ -38,7 +38,11 @@ pub struct Flow {
 impl Flow {
     /// The other direction.
     pub fn reverse(self) -> Flow {
-        Flow { interface: self.interface, src: self.dst, dst: self.src }
+        Flow {
+            interface: self.interface,
+            src: self.dst,
+            dst: self.src,
+        }
     }
 }
 
@@ -73,7 +77,9 @@ pub fn read(path: &Path) -> Result<Capture, String> {
     let named = |e: String| format!("{}: {e}", path.display());
     let file = File::open(path).map_err(|e| named(e.to_string()))?;
     let mut data = Vec::new();
-    GzDecoder::new(file).read_to_end(&mut data).map_err(|e| named(e.to_string()))?;
+    GzDecoder::new(file)
+        .read_to_end(&mut data)
+        .map_err(|e| named(e.to_string()))?;
     parse(&data).map_err(named)
 }
 
@@ -83,7 +89,10 @@ fn parse(data: &[u8]) -> Result<Capture, String> {
     let mut frame = 0;
     while !rest.is_empty() {
         let (kind, length) = (le32(rest, 0)?, le32(rest, 4)? as usize);
-        let body = length.checked_sub(4).and_then(|end| rest.get(8..end)).ok_or("block beyond the end of the file")?;
+        let body = length
+            .checked_sub(4)
+            .and_then(|end| rest.get(8..end))
+            .ok_or("block beyond the end of the file")?;
         match kind {
             BLOCK_SECTION if le32(body, 0)? != LITTLE_ENDIAN => return Err("big-endian capture".to_owned()),
             BLOCK_INTERFACE if le16(body, 0)? != LINK_ETHERNET => return Err("not Ethernet".to_owned()),
@@ -95,7 +104,9 @@ fn parse(data: &[u8]) -> Result<Capture, String> {
                     return Err(format!("frame {frame} was cut when it was captured"));
                 }
                 let packet = body.get(20..20 + captured).ok_or("packet beyond its block")?;
-                reassembly.packet(frame, le32(body, 0)?, packet).map_err(|e| format!("frame {frame}: {e}"))?;
+                reassembly
+                    .packet(frame, le32(body, 0)?, packet)
+                    .map_err(|e| format!("frame {frame}: {e}"))?;
             }
             other => return Err(format!("unknown block {other:#x}")),
         }
@@ -105,19 +116,35 @@ fn parse(data: &[u8]) -> Result<Capture, String> {
 }
 
 fn le16(bytes: &[u8], at: usize) -> Result<u16, String> {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).map(|b| u16::from_le_bytes(*b)).ok_or_else(|| "short block".into())
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .map(|b| u16::from_le_bytes(*b))
+        .ok_or_else(|| "short block".into())
 }
 
 fn le32(bytes: &[u8], at: usize) -> Result<u32, String> {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).map(|b| u32::from_le_bytes(*b)).ok_or_else(|| "short block".into())
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .map(|b| u32::from_le_bytes(*b))
+        .ok_or_else(|| "short block".into())
 }
 
 fn be16(bytes: &[u8], at: usize) -> Result<u16, String> {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).map(|b| u16::from_be_bytes(*b)).ok_or_else(|| "short packet".into())
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .map(|b| u16::from_be_bytes(*b))
+        .ok_or_else(|| "short packet".into())
 }
 
 fn be32(bytes: &[u8], at: usize) -> Result<u32, String> {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).map(|b| u32::from_be_bytes(*b)).ok_or_else(|| "short packet".into())
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .map(|b| u32::from_be_bytes(*b))
+        .ok_or_else(|| "short packet".into())
 }
 
 /// One direction of one connection while it is read.
@@ -144,7 +171,9 @@ impl Stream {
                 let behind = next.wrapping_sub(*seq) as i32;
                 behind >= 0 && (behind as usize) < data.len()
             };
-            let Some(at) = self.early.iter().position(usable) else { break };
+            let Some(at) = self.early.iter().position(usable) else {
+                break;
+            };
             let (seq, data) = self.early.swap_remove(at);
             let fresh = &data[next.wrapping_sub(seq) as usize..];
             self.pending.extend_from_slice(fresh);
@@ -162,7 +191,8 @@ impl Stream {
             if self.pending.len() < MARK_LEN + mark.len {
                 return None;
             }
-            self.fragments.extend_from_slice(&self.pending[MARK_LEN..MARK_LEN + mark.len]);
+            self.fragments
+                .extend_from_slice(&self.pending[MARK_LEN..MARK_LEN + mark.len]);
             self.pending.drain(..MARK_LEN + mark.len);
             if mark.last {
                 return Some(Bytes::from(std::mem::take(&mut self.fragments)));
@@ -193,10 +223,13 @@ impl Reassembly {
         let header = usize::from(ip[0] & 0xf) * 4;
         let total = usize::from(be16(ip, 2)?);
         let tcp = ip.get(header..total).ok_or("short packet")?;
-        let address = |at, port| -> Result<_, String> {
-            Ok(SocketAddrV4::new(Ipv4Addr::from(be32(ip, at)?), be16(tcp, port)?))
+        let address =
+            |at, port| -> Result<_, String> { Ok(SocketAddrV4::new(Ipv4Addr::from(be32(ip, at)?), be16(tcp, port)?)) };
+        let flow = Flow {
+            interface,
+            src: address(12, 0)?,
+            dst: address(16, 2)?,
         };
-        let flow = Flow { interface, src: address(12, 0)?, dst: address(16, 2)? };
         let seq = be32(tcp, 4)?;
         let data = usize::from(*tcp.get(12).ok_or("short segment")? >> 4) * 4;
         let payload = tcp.get(data..).ok_or("short segment")?;
@@ -213,7 +246,13 @@ impl Reassembly {
         if self.streams.get(&flow).is_some_and(|s| s.next == Some(next)) {
             return;
         }
-        let old = self.streams.insert(flow, Stream { next: Some(next), ..Stream::default() });
+        let old = self.streams.insert(
+            flow,
+            Stream {
+                next: Some(next),
+                ..Stream::default()
+            },
+        );
         self.close(flow, old);
     }
 
@@ -245,7 +284,10 @@ mod tests {
 
     #[test]
     fn segments_out_of_order_and_repeated() {
-        let mut s = Stream { next: Some(u32::MAX - 1), ..Stream::default() };
+        let mut s = Stream {
+            next: Some(u32::MAX - 1),
+            ..Stream::default()
+        };
         s.segment(3, b"fghi");
         s.segment(u32::MAX - 1, &[0x80, 0]);
         s.segment(u32::MAX - 1, &[0x80, 0, 0]);

@@ -49,22 +49,28 @@ pub fn directory() -> PathBuf {
 }
 
 /// The names of the captures, without what comes after the first dot, in order.
-pub fn capture_names() -> Result<Vec<String>, String> {
-    let dir = directory();
-    let entries = std::fs::read_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+pub fn capture_names(dir: &Path) -> Result<Vec<String>, String> {
+    let entries = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let mut names = Vec::new();
     for entry in entries {
         let name = entry.map_err(|e| e.to_string())?.file_name();
-        names.extend(name.to_str().and_then(|n| n.strip_suffix(".pcapng.gz")).map(str::to_owned));
+        names.extend(
+            name.to_str()
+                .and_then(|n| n.strip_suffix(".pcapng.gz"))
+                .map(str::to_owned),
+        );
     }
     names.sort();
     Ok(names)
 }
 
 /// Every message of one capture.
-pub fn load(name: &str) -> Result<Corpus, String> {
-    let capture = capture::read(&directory().join(format!("{name}.pcapng.gz")))?;
-    let mut corpus = Corpus { messages: Vec::new(), left_out: capture.left_out };
+pub fn load(dir: &Path, name: &str) -> Result<Corpus, String> {
+    let capture = capture::read(&dir.join(format!("{name}.pcapng.gz")))?;
+    let mut corpus = Corpus {
+        messages: Vec::new(),
+        left_out: capture.left_out,
+    };
     let mut calls = BTreeMap::new();
     for record in capture.records {
         let place = format!("{name} frame {} {:?}", record.frame, record.flow);
@@ -76,11 +82,16 @@ pub fn load(name: &str) -> Result<Corpus, String> {
     Ok(corpus)
 }
 
-/// Every message of every capture.
+/// Every message of every capture of this repository.
 pub fn load_all() -> Result<Corpus, String> {
+    load_all_from(&directory())
+}
+
+/// Every message of every capture in a directory.
+pub fn load_all_from(dir: &Path) -> Result<Corpus, String> {
     let mut all = Corpus::default();
-    for name in capture_names()? {
-        let one = load(&name)?;
+    for name in capture_names(dir)? {
+        let one = load(dir, &name)?;
         all.messages.extend(one.messages);
         all.left_out.extend(one.left_out);
     }
@@ -102,10 +113,22 @@ fn message(record: Record, place: String, calls: &mut Calls) -> Result<Message, 
         }
         MessageType::Reply => {
             let header = ReplyHeader::decode(&mut d).map_err(|e| e.to_string())?;
-            let found = calls.remove(&(record.flow.reverse(), xid)).ok_or("reply without call")?;
+            let found = calls
+                .remove(&(record.flow.reverse(), xid))
+                .ok_or("reply without call")?;
             (header.to_bytes(), header.is_success(), found)
         }
     };
     let body = d.rest();
-    Ok(Message { place, record, kind, xid, program, procedure, header, body, has_body })
+    Ok(Message {
+        place,
+        record,
+        kind,
+        xid,
+        program,
+        procedure,
+        header,
+        body,
+        has_body,
+    })
 }

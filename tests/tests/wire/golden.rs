@@ -35,11 +35,18 @@ fn check(message: &Message) -> Result<(), String> {
         return Err("header changed".to_owned());
     }
     if !message.has_body {
-        return if message.body.is_empty() { Ok(()) } else { Err("bytes behind an RPC error".to_owned()) };
+        return if message.body.is_empty() {
+            Ok(())
+        } else {
+            Err("bytes behind an RPC error".to_owned())
+        };
     }
     let recoded = decoder(message).recode(&message.body).map_err(|e| e.to_string())?;
     if !message.body.starts_with(&recoded.encoded) {
-        return Err(format!("encoded to other bytes: {:02x?} became {:02x?}", message.body, recoded.encoded));
+        return Err(format!(
+            "encoded to other bytes: {:02x?} became {:02x?}",
+            message.body, recoded.encoded
+        ));
     }
     let header_len = message.record.bytes.len() - recoded.rest.len();
     match payload_boundary(message) {
@@ -59,18 +66,35 @@ fn every_captured_message_encodes_to_its_own_bytes() {
     let mut errors = Vec::new();
     for message in &corpus.messages {
         let program = (message.program.number, message.program.version, message.program.name);
-        *counts.entry(program).or_default().entry(message.procedure.name).or_default() += 1;
+        *counts
+            .entry(program)
+            .or_default()
+            .entry(message.procedure.name)
+            .or_default() += 1;
         if let Err(why) = check(message) {
             errors.push(format!("{} {}: {why}", message.place, message.procedure.name));
         }
     }
     for ((number, version, name), procs) in &counts {
-        println!("{name} ({number} v{version}): {} messages {procs:?}", procs.values().sum::<usize>());
+        println!(
+            "{name} ({number} v{version}): {} messages {procs:?}",
+            procs.values().sum::<usize>()
+        );
     }
     println!("{} messages in all", corpus.messages.len());
     println!("left out: {}", corpus.left_out.len());
     corpus.left_out.iter().for_each(|why| println!("  {why}"));
-    assert!(errors.is_empty(), "{} of {}:\n{}", errors.len(), corpus.messages.len(), errors.join("\n"));
+    assert!(
+        errors.is_empty(),
+        "{} of {}:\n{}",
+        errors.len(),
+        corpus.messages.len(),
+        errors.join("\n")
+    );
     assert_eq!(corpus.left_out, Vec::<String>::new());
-    assert!(corpus.messages.len() >= MESSAGES, "only {} messages", corpus.messages.len());
+    assert!(
+        corpus.messages.len() >= MESSAGES,
+        "only {} messages",
+        corpus.messages.len()
+    );
 }

@@ -2,4 +2,6 @@
 
 mod capture;
 mod corpus;
+mod fuzz;
 mod golden;
+mod witness;
