@@ -323,6 +323,7 @@ impl World {
 
     pub(super) fn connect_failed(&mut self, id: u64, errno: i32) {
         if let Some(endpoint) = self.endpoints.remove(&id) {
+            self.pipes.remove(&id);
             self.record(
                 "connect failed",
                 endpoint.host,
@@ -588,6 +589,7 @@ impl World {
         match pending {
             Pending::Connect(id) => {
                 self.endpoints.remove(&id);
+                self.pipes.remove(&id);
             }
             Pending::Accept(id) => {
                 if let Some(port) = self.ports.get_mut(&id) {

@@ -125,6 +125,93 @@ fn a_seed_is_a_run() {
     assert_eq!(hashes.len(), 20, "other seeds are other runs");
 }
 
+/// Every fault at random while clients come and go and drop futures half-way; when all is repaired, all works again.
+#[test]
+fn chaos_then_calm() {
+    for seed in 0..40 {
+        sim(seed, |sim| async move {
+            let hosts = [A, B, C];
+            hosts.into_iter().for_each(serve);
+            for from in hosts {
+                // Played by another machine, so that clients survive the faults.
+                let client = HostId(from.0 + 10);
+                spawn_on(client, async move {
+                    loop {
+                        let random = exec::random_u64();
+                        let limit = Duration::from_micros(random % 20_000);
+                        let work = async {
+                            let stream = Stream::connect(&addr(from)).await?;
+                            round_trip(&stream, 1 + (random % 100_000) as usize).await?;
+                            if random.is_multiple_of(3) {
+                                stream.abort();
+                            }
+                            io::Result::Ok(())
+                        };
+                        let _ = timeout(limit, work).await;
+                        sleep(Duration::from_micros(random % 700)).await;
+                    }
+                });
+            }
+            for _ in 0..60 {
+                let random = exec::random_u64();
+                let (host, client) = (hosts[(random % 3) as usize], HostId(11 + (random >> 8) as u16 % 3));
+                match (random >> 32) % 10 {
+                    0 => sim.partition(host, client),
+                    1 => sim.partition_one_way(host, client),
+                    2 => sim.heal(host, client),
+                    3 => sim.stop(host),
+                    4 => sim.resume(host),
+                    5 => sim.reset_connections(host, client),
+                    6 => {
+                        sim.kill(host);
+                        serve(host);
+                    }
+                    7 => {
+                        sim.power_off(host);
+                    }
+                    8 => {
+                        sim.kill(host);
+                        sim.power_on(host);
+                        serve(host);
+                    }
+                    _ => sim.set_latency(host, client, Duration::from_micros(random % 9000)),
+                }
+                sleep(Duration::from_micros(random % 30_000)).await;
+            }
+            for host in hosts {
+                sim.resume(host);
+                sim.kill(host);
+                sim.power_on(host);
+                for client in 11..14 {
+                    sim.heal(host, HostId(client));
+                }
+                serve(host);
+            }
+            for client in 11..14 {
+                sim.kill(HostId(client));
+            }
+            sleep(S * 100).await;
+            for host in hosts {
+                for client in 11..14 {
+                    let stream = timeout(S, connect(HostId(client), host)).await.unwrap().unwrap();
+                    timeout(S * 5, round_trip(&stream, 400_000)).await.unwrap().unwrap();
+                }
+            }
+            // Nothing may be left of all those connections.
+            sleep(S).await;
+            // Three listeners wait in three tasks; every stream's task has ended.
+            assert_eq!(exec::task_count(), 3, "seed {seed}");
+            let world = sim.world.borrow();
+            assert_eq!(
+                (world.endpoints.len(), world.pipes.len(), world.ports.len()),
+                (0, 0, 3),
+                "seed {seed}"
+            );
+            assert_eq!(world.pending.len(), 3, "three accepts");
+        });
+    }
+}
+
 #[test]
 fn the_log_tells_what_the_hash_covers() {
     let config = SimConfig {

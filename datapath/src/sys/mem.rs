@@ -56,6 +56,8 @@ impl Arena {
         let map = MmapOptions::new().len(pages * PAGE_BYTES).map_anon()?;
         // Only a hint: without transparent huge pages the arena works as well, with more page faults at the start.
         let _ = map.advise(memmap2::Advice::HugePage);
+        // A fork would copy every pinned page at once, for a child that is going to exec.
+        let _ = map.advise(memmap2::Advice::DontFork);
         let region = Region {
             map: MmapRaw::from(map),
             returned: ArrayQueue::new(pages),
