@@ -4,5 +4,7 @@
 //! replication logic may enter: a brick does not know that it has siblings.
 
 pub mod access;
+pub mod index;
 pub mod locks;
+pub mod server;
 pub mod store;

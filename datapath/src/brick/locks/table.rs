@@ -272,6 +272,11 @@ impl LockTable {
         });
     }
 
+    /// Whether any lock is held or waited for on the inode.
+    pub fn is_locked(&self, gfid: Gfid) -> bool {
+        self.inodes.contains_key(&gfid)
+    }
+
     /// `glusterfs.inodelk-count`: granted and waiting inodelks in all domains.
     pub fn inodelk_count(&self, gfid: Gfid) -> usize {
         self.inodes.get(&gfid).map_or(0, |i| i.inode.count())
