@@ -43,6 +43,14 @@ impl NewInode {
         }
     }
 
+    /// Anything else has attributes only.
+    pub(super) fn special(gfid: Gfid) -> NewInode {
+        NewInode {
+            gfid,
+            blame: Counters([0, 1, 0]),
+        }
+    }
+
     /// A directory: entries too; its data slot asks for a full crawl.
     pub(super) fn dir(gfid: Gfid) -> NewInode {
         NewInode {
@@ -245,6 +253,30 @@ impl ReplicaSet {
                 answers.error(brick)
             );
         }
+    }
+
+    /// A transaction on names also changed an inode itself (its change time); `answers` tells who missed it.
+    pub(super) async fn blame_metadata<T>(&self, gfid: Gfid, answers: &Answers<T>) {
+        let missed = BrickSet::first(self.bricks()) - answers.ok();
+        if missed.is_empty() {
+            return;
+        }
+        let blame = |b: usize| {
+            if missed.contains(b) {
+                Counters::in_slot(Slot::Metadata, 1)
+            } else {
+                Counters::ZERO
+            }
+        };
+        let cred = self.own_cred(self.new_owner());
+        self.xattrop(
+            gfid,
+            answers.ok(),
+            self.0.keys.operand(None, blame),
+            Dict::null(),
+            &cred,
+        )
+        .await;
     }
 
     /// Runs a transaction on attributes or xattrs.

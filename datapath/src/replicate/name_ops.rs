@@ -106,8 +106,14 @@ impl ReplicaSet {
             bname: bname.clone(),
             xdata: gfid_req(gfid),
         };
+        let regular = matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG);
+        let makes = if regular {
+            NewInode::file(gfid)
+        } else {
+            NewInode::special(gfid)
+        };
         let txn = EntryTxn {
-            makes: Some(NewInode::file(gfid)),
+            makes: Some(makes),
             ..EntryTxn::on(parent, &bname)
         };
         let answers = self.entry_txn(txn, |_, s| s.call(&cred, &req)).await?;
@@ -157,9 +163,11 @@ impl ReplicaSet {
             linkname,
             xdata: gfid_req(gfid),
         };
-        let answers = self
-            .entry_txn(EntryTxn::on(parent, &bname), |_, s| s.call(&cred, &req))
-            .await?;
+        let txn = EntryTxn {
+            makes: Some(NewInode::special(gfid)),
+            ..EntryTxn::on(parent, &bname)
+        };
+        let answers = self.entry_txn(txn, |_, s| s.call(&cred, &req)).await?;
         self.made(gfid, answers.best(None).ok_or(Errno::EIO)?.stat)
     }
 
@@ -179,6 +187,7 @@ impl ReplicaSet {
         let answers = self
             .entry_txn(EntryTxn::on(newparent, &newbname), |_, s| s.call(&cred, &req))
             .await?;
+        self.blame_metadata(gfid, &answers).await;
         Ok(answers.best(None).ok_or(Errno::EIO)?.stat)
     }
 
@@ -195,9 +204,22 @@ impl ReplicaSet {
             xflags: 0,
             xdata: Dict::new(),
         };
-        self.entry_txn(EntryTxn::on(parent, &bname), |_, s| s.call(&cred, &req))
-            .await
-            .map(drop)
+        // With a brick away, other names of the file have to remember that it missed the new change time.
+        let others = match self.up().len() < self.bricks() {
+            true => self
+                .lookup(caller, parent, name)
+                .await
+                .ok()
+                .filter(|stat| stat.nlink > 1),
+            false => None,
+        };
+        let answers = self
+            .entry_txn(EntryTxn::on(parent, &bname), |_, s| s.call(&cred, &req))
+            .await?;
+        if let Some(stat) = others {
+            self.blame_metadata(stat.gfid, &answers).await;
+        }
+        Ok(())
     }
 
     /// Removes an empty directory.
@@ -276,7 +298,13 @@ impl ReplicaSet {
             newbname,
             xdata: Dict::new(),
         };
-        self.entry_txn(txn, |_, s| s.call(&cred, &req)).await.map(drop)
+        let answers = self.entry_txn(txn, |_, s| s.call(&cred, &req)).await?;
+        let moved = answers.best(None).map(|r| r.stat.gfid).filter(|g| !g.is_null());
+        let survivor = victim.filter(|v| !v.is_dir() && v.nlink > 1).map(|v| v.gfid);
+        for gfid in moved.into_iter().chain(survivor) {
+            self.blame_metadata(gfid, &answers).await;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The replica set of one core: its bricks, their state, and the requests that go to several of them.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -47,6 +48,8 @@ pub(super) struct Inner {
     statuses: Cell<BrickSet>,
     on_event: RefCell<Option<Box<dyn Fn(BrickEvent)>>>,
     me: Weak<Inner>,
+    /// Inodes a healer of this core is at.
+    pub(super) healing: RefCell<BTreeSet<Gfid>>,
 }
 
 /// A brick came or went.
@@ -107,6 +110,7 @@ impl ReplicaSet {
                 statuses: Cell::new(BrickSet::EMPTY),
                 on_event: RefCell::new(None),
                 me: me.clone(),
+                healing: RefCell::default(),
                 fds,
                 spec,
             }

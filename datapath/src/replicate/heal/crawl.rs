@@ -128,7 +128,12 @@ impl ReplicaSet {
     }
 
     async fn heal_indexed(&self, brick: usize, directory: Gfid, gfid: Gfid) -> Outcome {
+        // Every brick's index lists the same inodes: one healer of this daemon is enough.
+        if !self.0.healing.borrow_mut().insert(gfid) {
+            return Outcome::Nothing;
+        }
         let outcome = self.heal_inode(gfid).await;
+        self.0.healing.borrow_mut().remove(&gfid);
         match outcome {
             Outcome::Failed(Errno::ENOENT | Errno::ESTALE) => {
                 // No brick has the inode any more: the entry is left over.

@@ -18,13 +18,16 @@ use crate::wire::{Dict, Gfid, Iatt, Key, Value, flags};
 
 type Xattrs = BTreeMap<Bytes, Bytes>;
 
+/// The times of the ctime feature. A brick merges what it is given, the later time wins; a sink that has none yet gets
+/// them this way. They are compared as attributes, not as an xattr.
+const MDATA: &[u8] = b"trusted.glusterfs.mdata";
+
 /// xattrs that belong to one brick, not to the file.
 fn brick_owned(name: &[u8]) -> bool {
-    const PREFIX: [&[u8]; 6] = [
+    const PREFIX: [&[u8]; 5] = [
         b"trusted.afr.",
         b"trusted.gfid",
         b"trusted.pgfid.",
-        b"trusted.glusterfs.mdata",
         b"trusted.glusterfs.volume-id",
         b"glusterfs.",
     ];
@@ -88,7 +91,7 @@ impl ReplicaSet {
         let participants = self.evidence(&found, on).participants;
         self.quorum_of(participants)?;
         let xattrs = self.all_xattrs(gfid, participants, cred).await?;
-        let differs = |a: usize, b: usize| stats_differ(&found, a, b) || xattrs[a] != xattrs[b];
+        let differs = |a: usize, b: usize| stats_differ(&found, a, b) || !same_xattrs(&xattrs[a], &xattrs[b]);
         let (good, absent) = match self.evidence(&found, on).metadata(differs) {
             Plan::Nothing => return Ok(Outcome::Nothing),
             Plan::SplitBrain | Plan::Merge { .. } => return Ok(Outcome::SplitBrain),
@@ -176,7 +179,7 @@ impl ReplicaSet {
                 )
                 .await?;
         }
-        for name in has.keys().filter(|name| !wanted.contains_key(*name)) {
+        for name in has.keys().filter(|name| !wanted.contains_key(*name) && *name != MDATA) {
             let req = RemovexattrReq {
                 gfid,
                 name: name.clone(),
@@ -209,6 +212,16 @@ impl ReplicaSet {
             .await?;
         Ok(())
     }
+}
+
+fn same_xattrs(a: &Xattrs, b: &Xattrs) -> bool {
+    let visible = |x: &Xattrs| -> Xattrs {
+        x.iter()
+            .filter(|(k, _)| *k != MDATA)
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
+    };
+    a.contains_key(MDATA) == b.contains_key(MDATA) && visible(a) == visible(b)
 }
 
 fn stats_differ(found: &Found, a: usize, b: usize) -> bool {
