@@ -35,6 +35,8 @@ mod reserve;
 mod setattr;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod virtual_xattr;
 mod xattrop;
 mod xattrs;

@@ -11,7 +11,8 @@ use super::*;
 pub const VOLUME_ID: Gfid = Gfid([0xa5; 16]);
 
 static SERIAL: AtomicU32 = AtomicU32::new(0);
-static CLOCK: AtomicU64 = AtomicU64::new(1_700_000_000);
+/// Ahead of the machine's clock: stamps win over times of the file system.
+static CLOCK: AtomicU64 = AtomicU64::new(4_100_000_000);
 
 /// A directory that goes with the value.
 #[derive(Debug)]

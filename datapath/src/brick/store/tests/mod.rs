@@ -1,0 +1,8 @@
+//! Fops on a brick in a temporary directory, checked through replies and through what is on the disk.
+
+mod crash;
+mod data;
+mod lookup;
+mod names;
+mod permissions;
+mod xattrs;
