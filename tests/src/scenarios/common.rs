@@ -13,6 +13,19 @@ pub const BRICKS: usize = 6;
 /// A heal may take this long.
 pub const HEAL_LIMIT: Duration = Duration::from_secs(120);
 
+/// Set to `c` to run the scenarios against the C implementation: a scenario that fails there is itself wrong, or
+/// tests something that is meant to be better.
+pub const FLAVOR_VARIABLE: &str = "RINGLUSTER_SUITE_FLAVOR";
+
+/// The implementation under test.
+#[must_use]
+pub fn flavor() -> Flavor {
+    match std::env::var(FLAVOR_VARIABLE).as_deref() {
+        Ok("c") => Flavor::C,
+        _ => Flavor::Ringluster,
+    }
+}
+
 /// A lab with one host, a six-brick cluster on it and a mount. Fields drop in order: mount first, lab last.
 #[derive(Debug)]
 pub struct Setup {

@@ -5,8 +5,9 @@
 
 pub mod common;
 pub mod lab_on_c;
+pub mod story;
 
-use crate::lab::{Result, binaries};
+use crate::lab::{Flavor, Result, binaries};
 
 /// Something a scenario cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct Scenario {
 }
 
 /// Every scenario, in the order in which the suite runs them.
-pub const ALL: &[Scenario] = &[lab_on_c::SCENARIO];
+pub const ALL: &[Scenario] = &[lab_on_c::SCENARIO, story::SCENARIO];
 
 /// A scenario by name.
 #[must_use]
@@ -59,6 +60,7 @@ pub fn reason_to_skip(scenario: &Scenario) -> Option<String> {
 
 fn lacking(need: &Need) -> Option<String> {
     match need {
+        Need::Ours if common::flavor() == Flavor::C => lacking(&Need::C),
         Need::Ours => match binaries::ours_missing() {
             Ok(missing) if missing.is_empty() => None,
             Ok(missing) => Some(format!("not built: {}", missing.join(" "))),
