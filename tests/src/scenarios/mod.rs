@@ -3,9 +3,20 @@
 //! A scenario makes its own lab, so it can run alone (`cargo suite NAME`), and says by its [`Need`]s what it cannot
 //! do without; the suite skips it with that reason where it is missing. A scenario fails by returning an error.
 
+pub mod bad_input;
+pub mod cli_errors;
 pub mod common;
+pub mod fio_verify_under_kills;
+pub mod five_dead;
+pub mod git_under_kills;
+pub mod interop;
+pub mod kill_latency;
 pub mod lab_on_c;
+pub mod mount_basic;
+pub mod sandbox_once;
 pub mod story;
+pub mod tar_under_kills;
+pub mod two_dead;
 
 use crate::lab::{Flavor, Result, binaries};
 
@@ -38,7 +49,22 @@ pub struct Scenario {
 }
 
 /// Every scenario, in the order in which the suite runs them.
-pub const ALL: &[Scenario] = &[lab_on_c::SCENARIO, story::SCENARIO];
+pub const ALL: &[Scenario] = &[
+    lab_on_c::SCENARIO,
+    mount_basic::SCENARIO,
+    story::SCENARIO,
+    kill_latency::SCENARIO,
+    two_dead::SCENARIO,
+    five_dead::SCENARIO,
+    fio_verify_under_kills::SCENARIO,
+    git_under_kills::SCENARIO,
+    tar_under_kills::SCENARIO,
+    interop::C_CLIENT,
+    interop::C_CLUSTER,
+    bad_input::SCENARIO,
+    cli_errors::SCENARIO,
+    sandbox_once::SCENARIO,
+];
 
 /// A scenario by name.
 #[must_use]
