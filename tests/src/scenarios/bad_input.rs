@@ -27,26 +27,29 @@ pub const SCENARIO: Scenario = Scenario {
 const GLUSTERFS: u32 = 1_298_437;
 const LAST_FRAGMENT: u32 = 0x8000_0000;
 
+type Check = (&'static str, fn(&Setup) -> Result<()>);
+
+const CHECKS: &[Check] = &[
+    ("garbage", |setup| {
+        refused(setup, b"GET / HTTP/1.1\r\nHost: brick\r\n\r\n")
+    }),
+    ("record of 2 GiB", |setup| {
+        refused(setup, &(LAST_FRAGMENT | 0x7fff_ffff).to_be_bytes())
+    }),
+    ("short RPC header", |setup| refused(setup, &record(&[0, 0, 0, 1, 0, 0]))),
+    ("truncated record", truncated_record),
+    ("unknown procedure", |setup| {
+        accept_status(setup, GLUSTERFS, 400, 999, 3)
+    }),
+    ("unknown program", |setup| accept_status(setup, 77_777, 1, 1, 1)),
+    ("wrong volume-id", wrong_volume_id),
+    ("damaged volfile", damaged_volfile),
+];
+
 fn run() -> Result<()> {
     let setup = Setup::new(common::flavor())?;
     let mut failures = Vec::new();
-    let checks: [(&str, fn(&Setup) -> Result<()>); 8] = [
-        ("garbage", |setup| {
-            refused(setup, b"GET / HTTP/1.1\r\nHost: brick\r\n\r\n")
-        }),
-        ("record of 2 GiB", |setup| {
-            refused(setup, &(LAST_FRAGMENT | 0x7fff_ffff).to_be_bytes())
-        }),
-        ("short RPC header", |setup| refused(setup, &record(&[0, 0, 0, 1, 0, 0]))),
-        ("truncated record", truncated_record),
-        ("unknown procedure", |setup| {
-            accept_status(setup, GLUSTERFS, 400, 999, 3)
-        }),
-        ("unknown program", |setup| accept_status(setup, 77_777, 1, 1, 1)),
-        ("wrong volume-id", wrong_volume_id),
-        ("damaged volfile", damaged_volfile),
-    ];
-    for (name, check) in checks {
+    for (name, check) in CHECKS {
         let served = || write_and_check(&setup.mount.path().join("after"), &pattern(1, 100_000));
         if let Err(error) = check(&setup).and_then(|()| served()) {
             println!("   {name}: {error}");
