@@ -8,11 +8,14 @@
 //! | [`dispatch`] | one core: requests into operations of the volume, and answers back |
 //! | [`inode`], [`handle`], [`groups`], [`attr`] | node ids, open files, callers' groups, attributes |
 //! | [`ops`] | the file operations dispatch needs, as a trait |
-//! | [`options`], [`servers`], [`helper`], [`mount`] | command lines, lists of servers, the mount helper, the mount itself |
+//! | [`mount`] | the kernel mount |
+//! | [`options`], [`servers`], [`client`] | the command line and the process `glusterfs` |
+//! | [`helper`] | the program `mount.glusterfs` |
 //!
 //! Nothing below this crate knows of FUSE; nothing in it speaks to a brick.
 
 pub mod attr;
+pub mod client;
 pub mod dispatch;
 pub mod groups;
 pub mod handle;
@@ -29,3 +32,4 @@ pub mod request;
 pub mod router;
 pub mod servers;
 pub mod transport;
+mod volume;

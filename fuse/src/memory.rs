@@ -233,6 +233,25 @@ impl Memory {
     }
 }
 
+impl Memory {
+    fn try_lock(&self, owner: u64, gfid: Gfid, op: LkOp, lock: &Flock) -> FsResult<Flock> {
+        let mut state = self.state("lk");
+        let conflict = state.conflict(gfid, owner, lock)?;
+        match (op, conflict) {
+            (LkOp::Get, Some(other)) => Ok(other),
+            (LkOp::Get, None) => Ok(Flock {
+                kind: libc::F_UNLCK as u32,
+                ..lock.clone()
+            }),
+            (_, Some(_)) if lock.kind != libc::F_UNLCK as u32 => Err(Errno::EAGAIN),
+            _ => {
+                state.lock(gfid, owner, lock)?;
+                Ok(lock.clone())
+            }
+        }
+    }
+}
+
 impl FileOps for Memory {
     type Fd = MemFd;
 
@@ -545,25 +564,10 @@ impl FileOps for Memory {
 
     async fn lk(&self, c: &Caller, fd: &MemFd, op: LkOp, lock: &Flock) -> FsResult<Flock> {
         loop {
-            let mut state = self.state("lk");
-            let conflict = state.conflict(fd.gfid, c.lk_owner, lock)?;
-            match (op, conflict) {
-                (LkOp::Get, Some(other)) => return Ok(other),
-                (LkOp::Get, None) => {
-                    return Ok(Flock {
-                        kind: libc::F_UNLCK as u32,
-                        ..lock.clone()
-                    });
-                }
-                (LkOp::Set, Some(_)) if lock.kind != libc::F_UNLCK as u32 => return Err(Errno::EAGAIN),
-                (LkOp::SetWait, Some(_)) if lock.kind != libc::F_UNLCK as u32 => {}
-                _ => {
-                    state.lock(fd.gfid, c.lk_owner, lock)?;
-                    return Ok(lock.clone());
-                }
+            match self.try_lock(c.lk_owner, fd.gfid, op, lock) {
+                Err(Errno::EAGAIN) if op == LkOp::SetWait => exec::sleep(Duration::from_millis(5)).await,
+                result => return result,
             }
-            drop(state);
-            exec::sleep(Duration::from_millis(5)).await;
         }
     }
 }

@@ -6,8 +6,9 @@
 //! A core that tells the kernel of an inode it does not own sends [`ToCore::Learn`] to the owner *before* it answers:
 //! mailboxes are first in, first out, so the owner knows the node before any request for it can arrive.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use datapath::exec::mailbox::{Receiver, SendError, Sender, channel};
 use datapath::wire::Gfid;
@@ -43,6 +44,8 @@ pub enum ToCore {
         /// Its mode, see [`inode::InodeTable::mode`].
         mode: u32,
     },
+    /// All cores are there: start to serve. The first message of a core that was gathered.
+    Begin(Router),
     /// The mount is gone: finish.
     Shutdown,
 }
@@ -60,7 +63,44 @@ pub fn mailboxes(cores: usize) -> (Router, Vec<Receiver<ToCore>>) {
     (Router { cores: senders.into() }, receivers)
 }
 
+/// Announces a core that has started on its own thread; its mailbox then gets [`ToCore::Begin`]. `None` when nobody
+/// gathers any more.
+pub fn announce(index: usize, gatherer: &mpsc::Sender<Announced>) -> Option<Receiver<ToCore>> {
+    let (sender, receiver) = channel(MAILBOX);
+    gatherer.send(Announced { index, sender }).ok().map(|()| receiver)
+}
+
+/// A core that has started.
+#[derive(Debug)]
+pub struct Announced {
+    index: usize,
+    sender: Sender<ToCore>,
+}
+
 impl Router {
+    /// Waits until `cores` cores have announced themselves, lets them begin, and returns their router. `None` if they
+    /// do not all come within `limit`.
+    pub fn gather(announced: &mpsc::Receiver<Announced>, cores: usize, limit: Duration) -> Option<Router> {
+        let deadline = Instant::now() + limit;
+        let mut all = BTreeMap::new();
+        while all.len() < cores {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Announced { index, sender } = announced.recv_timeout(left).ok()?;
+            all.insert(index, sender);
+        }
+        // Indices are 0..cores, so a core's place in the list is its index.
+        if all.keys().copied().ne(0..cores) || cores > handle::MAX_CORES {
+            return None;
+        }
+        let router = Router {
+            cores: all.into_values().collect::<Vec<_>>().into(),
+        };
+        for core in 0..cores {
+            router.try_send(core, ToCore::Begin(router.clone())).ok()?;
+        }
+        Some(router)
+    }
+
     /// How many cores there are.
     pub fn cores(&self) -> usize {
         self.cores.len()
@@ -77,6 +117,10 @@ impl Router {
 
     /// Puts a message into a core's mailbox; gives it back when that is full. A message for a core that has ended, or
     /// never was, is dropped; a request in it is thereby answered `EIO`.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the message comes back by value to be tried again"
+    )]
     pub fn try_send(&self, core: usize, message: ToCore) -> Result<(), ToCore> {
         match self.cores.get(core).map(|sender| sender.send(message)) {
             Some(Err(SendError::Full(message))) => Err(message),
@@ -154,6 +198,34 @@ mod tests {
         assert_eq!(router.next_stop(&link), 2);
         link.op.resolve(Gfid::ROOT);
         assert_eq!(router.next_stop(&link), 0);
+    }
+
+    #[test]
+    fn cores_announced_in_any_order_get_their_own_place() {
+        let (tx, rx) = mpsc::channel();
+        let mut second = announce(1, &tx).unwrap();
+        let mut first = announce(0, &tx).unwrap();
+        let router = Router::gather(&rx, 2, Duration::from_secs(5)).unwrap();
+        assert!(matches!(first.try_recv(), Some(ToCore::Begin(_))));
+        assert!(matches!(second.try_recv(), Some(ToCore::Begin(_))));
+        router.shutdown();
+        router
+            .try_send(
+                1,
+                ToCore::Learn {
+                    gfid: Gfid::ROOT,
+                    lookups: 1,
+                    mode: 0,
+                },
+            )
+            .unwrap();
+        assert!(matches!(first.try_recv(), Some(ToCore::Shutdown)));
+        assert!(first.try_recv().is_none());
+        assert!(matches!(second.try_recv(), Some(ToCore::Shutdown)));
+        assert!(matches!(second.try_recv(), Some(ToCore::Learn { .. })));
+        assert!(Router::gather(&rx, 1, Duration::ZERO).is_none(), "nobody came");
+        drop(rx);
+        assert!(announce(0, &tx).is_none());
     }
 
     #[test]

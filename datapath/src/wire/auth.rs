@@ -4,8 +4,7 @@
 
 use bytes::Bytes;
 
-use super::define::xdr_fields;
-use super::xdr::{DecodeError, Decoder, Encoder, Why, Xdr};
+use super::xdr::{DecodeError, Decoder, Encoder, Why, Xdr, xdr_fields};
 
 /// AUTH_NULL: callbacks.
 pub const AUTH_NULL: u32 = 0;

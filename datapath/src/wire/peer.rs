@@ -4,8 +4,7 @@
 
 use bytes::Bytes;
 
-use super::define::{wire_enum, xdr_procs, xdr_structs};
-use super::xdr::{DecodeError, Decoder, Encoder, Why, Xdr};
+use super::xdr::{DecodeError, Decoder, Encoder, Why, Xdr, wire_enum, xdr_procs, xdr_structs};
 use super::{Gfid, OldDict};
 
 xdr_procs! {

@@ -108,7 +108,7 @@ impl<V: FileOps> Core<V> {
     /// Takes a message in arrival order: tables are brought up to date at once, work becomes a task.
     fn accept(self: &Rc<Self>, message: ToCore) {
         match message {
-            ToCore::Shutdown => {}
+            ToCore::Begin(_) | ToCore::Shutdown => {}
             ToCore::Nameless { request, seen } => self.find_open(request, seen),
             ToCore::Learn { gfid, lookups, mode } => self.inodes.borrow_mut().learn(gfid, lookups, mode),
             ToCore::Request(Request {

@@ -2,6 +2,8 @@
 //!
 //! Needs root and /dev/fuse; where they are missing each test says on stderr that it was skipped.
 
+mod extended;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};

@@ -1,0 +1,166 @@
+//! Extended attributes, space, holes, renames with flags and `fcntl` locks on a real mount.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use datapath::errno::Errno;
+use datapath::sys;
+use datapath::sys::process::PidFile;
+
+use super::{TestMount, mounted};
+
+#[test]
+fn extended_attributes_come_and_go() {
+    let Some(m) = mounted("xattr") else { return };
+    let file = File::create(m.path("f")).unwrap();
+    let set = |key: &[u8], value: &[u8], flags| sys::xattr::fset(&file, key, value, flags);
+    let get = |key: &[u8]| sys::xattr::fget(&file, key);
+    set(b"user.a", b"one", 0).unwrap();
+    set(b"trusted.mine", &[0, 1, 2], 0).unwrap();
+    assert_eq!(set(b"user.a", b"x", libc::XATTR_CREATE), Err(Errno::EEXIST));
+    assert_eq!(set(b"user.b", b"x", libc::XATTR_REPLACE), Err(Errno::ENODATA));
+    set(b"user.a", b"two", libc::XATTR_REPLACE).unwrap();
+    assert_eq!(get(b"user.a").unwrap(), b"two");
+    assert_eq!(get(b"trusted.mine").unwrap(), [0, 1, 2]);
+    let big = vec![7; 60_000];
+    set(b"user.big", &big, 0).unwrap();
+    assert_eq!(get(b"user.big").unwrap(), big);
+    let mut names = sys::xattr::flist(&file).unwrap();
+    names.sort();
+    assert_eq!(
+        names,
+        [b"trusted.mine".to_vec(), b"user.a".to_vec(), b"user.big".to_vec()]
+    );
+    sys::xattr::fremove(&file, b"user.a").unwrap();
+    assert_eq!(get(b"user.a"), Err(Errno::ENODATA));
+    assert_eq!(sys::xattr::fremove(&file, b"user.a"), Err(Errno::ENODATA));
+    // GlusterFS's own bookkeeping is not a user's to change.
+    assert_eq!(set(b"trusted.gfid", &[0; 16], 0), Err(Errno::EPERM));
+    assert_eq!(sys::xattr::fremove(&file, b"trusted.afr.dirty"), Err(Errno::EPERM));
+}
+
+#[test]
+fn what_the_kernel_asks_all_the_time_is_answered_here() {
+    let Some(m) = mounted("local") else { return };
+    let file = File::create(m.path("f")).unwrap();
+    for _ in 0..10 {
+        file.write_all_at(&[1; 100], 0).unwrap();
+    }
+    assert_eq!(sys::xattr::fget(&file, b"security.capability"), Err(Errno::ENODATA));
+    assert_eq!(
+        sys::xattr::fget(&file, b"system.posix_acl_access"),
+        Err(Errno::EOPNOTSUPP)
+    );
+    assert_eq!(m.memory.count("getxattr"), 0, "no brick is asked");
+}
+
+#[test]
+fn space_is_reserved_punched_and_found() {
+    let Some(m) = mounted("space") else { return };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(m.path("f"))
+        .unwrap();
+    let size = || file.metadata().unwrap().size();
+    sys::fs::fallocate(&file, 0, 0, 1 << 20).unwrap();
+    assert_eq!(size(), 1 << 20);
+    sys::fs::fallocate(&file, libc::FALLOC_FL_KEEP_SIZE, 1 << 20, 1 << 20).unwrap();
+    assert_eq!(size(), 1 << 20);
+    file.write_all_at(&vec![1; 64 << 10], 0).unwrap();
+    let punch = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    sys::fs::fallocate(&file, punch, 16 << 10, 16 << 10).unwrap();
+    let mut back = vec![9; 64 << 10];
+    file.read_exact_at(&mut back, 0).unwrap();
+    let holes = |b: &[u8]| b[16 << 10..32 << 10].iter().all(|x| *x == 0) && b[32 << 10] == 1 && b[(16 << 10) - 1] == 1;
+    assert!(holes(&back));
+    assert_eq!(sys::fs::lseek(&file, 0, libc::SEEK_HOLE), Ok(16 << 10));
+    assert_eq!(sys::fs::lseek(&file, 16 << 10, libc::SEEK_DATA), Ok(32 << 10));
+    assert_eq!(sys::fs::lseek(&file, 2 << 20, libc::SEEK_DATA), Err(Errno::ENXIO));
+    sys::fs::fallocate(&file, libc::FALLOC_FL_ZERO_RANGE, 0, 4096).unwrap();
+    file.read_exact_at(&mut back[..4096], 0).unwrap();
+    assert!(back[..4096].iter().all(|x| *x == 0));
+    assert_eq!(
+        sys::fs::fallocate(&file, libc::FALLOC_FL_COLLAPSE_RANGE, 0, 4096),
+        Err(Errno::EOPNOTSUPP)
+    );
+}
+
+#[test]
+fn renames_with_flags_are_refused() {
+    let Some(m) = mounted("flags") else { return };
+    fs::write(m.path("a"), "a").unwrap();
+    fs::write(m.path("b"), "b").unwrap();
+    let dir = File::open(&m.dir).unwrap();
+    for flags in [libc::RENAME_EXCHANGE, libc::RENAME_NOREPLACE, libc::RENAME_WHITEOUT] {
+        let refused = sys::fs::renameat(&dir, b"a", &dir, b"c", flags);
+        assert!(refused.is_err(), "flags {flags}");
+    }
+    assert_eq!(
+        sys::fs::renameat(&dir, b"a", &dir, b"b", libc::RENAME_EXCHANGE),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(fs::read(m.path("a")).unwrap(), b"a");
+}
+
+/// Runs fcntl on a file in a process of its own: a process never conflicts with its own locks.
+fn fcntl(command: &str, path: &Path) -> std::process::Child {
+    let script = "use Fcntl; open(my $f, '+<', $ARGV[0]) or die; \
+         my $l = pack('s s x4 q q i x4', F_WRLCK, 0, 10, 20, 0); \
+         my $ok = fcntl($f, eval($ARGV[1]), $l); \
+         print unpack('s', $l); exit($ok ? 0 : 1)";
+    let mut child = Command::new("perl");
+    child
+        .args(["-e", script])
+        .arg(path)
+        .arg(command)
+        .stdout(std::process::Stdio::piped());
+    child.spawn().unwrap()
+}
+
+fn outcome(child: std::process::Child) -> (bool, String) {
+    let output = child.wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn record_locks_exclude_other_processes_until_closed() {
+    let Some(m) = mounted("fcntl") else { return };
+    let path = m.path("l");
+    // lockf of the whole file, by this process.
+    let held = PidFile::lock(&path).unwrap();
+    assert!(!outcome(fcntl("F_SETLK", &path)).0);
+    let (ok, kind) = outcome(fcntl("F_GETLK", &path));
+    assert_eq!((ok, kind), (true, libc::F_WRLCK.to_string()));
+    let mut waiting = fcntl("F_SETLKW", &path);
+    std::thread::sleep(Duration::from_millis(150));
+    assert!(waiting.try_wait().unwrap().is_none(), "it waits");
+    drop(held);
+    assert!(outcome(waiting).0, "closing gave the lock back");
+    let (ok, kind) = outcome(fcntl("F_GETLK", &path));
+    assert_eq!((ok, kind), (true, libc::F_UNLCK.to_string()));
+    assert!(outcome(fcntl("F_SETLK", &path)).0);
+}
+
+#[test]
+fn direct_io_mode_enable_bypasses_the_cache() {
+    let behaviour = crate::dispatch::Behaviour {
+        direct_io: crate::dispatch::DirectIo::Enable,
+        ..crate::dispatch::Behaviour::default()
+    };
+    let Some(m) = TestMount::new("dio", &behaviour) else {
+        return;
+    };
+    fs::write(m.path("f"), "abc").unwrap();
+    let file = File::open(m.path("f")).unwrap();
+    let before = m.memory.count("read");
+    let mut buf = [0; 3];
+    for _ in 0..5 {
+        file.read_exact_at(&mut buf, 0).unwrap();
+    }
+    assert_eq!(m.memory.count("read") - before, 5);
+}
