@@ -20,6 +20,7 @@ use super::net::{Addr, Shutdown, SocketOption};
 use super::time::{Mono, WallTime};
 use crate::sim::SimSocket;
 use crate::sys::mem::Arena;
+use crate::uring::FuseEntry;
 
 /// Names an operation in flight: index and generation. The index is not reused before its completion was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -126,6 +127,20 @@ pub enum Op {
         /// `POLLIN`, `POLLOUT`...
         events: u32,
     },
+    /// Offers a FUSE ring entry; completes with its first request.
+    FuseRegister {
+        /// The FUSE connection.
+        fd: Arc<OwnedFd>,
+        /// The entry.
+        entry: FuseEntry,
+    },
+    /// Answers the request in a FUSE ring entry; completes with the next one.
+    FuseCommit {
+        /// The FUSE connection.
+        fd: Arc<OwnedFd>,
+        /// The entry.
+        entry: FuseEntry,
+    },
 }
 
 /// What an operation gives back besides its number.
@@ -135,6 +150,8 @@ pub enum Payload {
     None,
     /// The buffer of a Recv or Read, also after an error.
     Buf(PageBuf),
+    /// The entry of a FUSE command, also after an error.
+    Fuse(FuseEntry),
     /// The socket of a Connect or Accept.
     Connected(Box<Connected>),
 }

@@ -16,7 +16,9 @@ pub(super) fn with_buffer(completion: Completion) -> (io::Result<usize>, PageBuf
     match completion.payload {
         Payload::Buf(buf) => (completion.result, buf),
         // Cannot happen with a correct driver; an empty buffer cannot be mistaken for data.
-        Payload::None | Payload::Connected(_) => (Err(io::Error::other("the driver lost the buffer")), buf::alloc(0)),
+        Payload::None | Payload::Connected(_) | Payload::Fuse(_) => {
+            (Err(io::Error::other("the driver lost the buffer")), buf::alloc(0))
+        }
     }
 }
 

@@ -20,6 +20,7 @@ pub mod buf;
 mod core;
 pub mod driver;
 pub mod file;
+pub mod fuse;
 pub mod host;
 pub mod mailbox;
 pub mod net;

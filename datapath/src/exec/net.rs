@@ -135,7 +135,7 @@ impl Stream {
                 let Connected { socket, local, peer } = *connected;
                 Ok(Stream(Rc::new(Inner { socket, local, peer })))
             }
-            Payload::None | Payload::Buf(_) => Err(io::Error::other("the driver gave no socket")),
+            Payload::None | Payload::Buf(_) | Payload::Fuse(_) => Err(io::Error::other("the driver gave no socket")),
         }
     }
 

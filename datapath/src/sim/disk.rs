@@ -55,6 +55,9 @@ fn perform(op: Op) -> (io::Result<usize>, Payload) {
         }
         // Nothing here loses the page cache, so there is nothing to make durable.
         Op::Fsync { fd, datasync: _ } => (file(&fd).and_then(|file| file.metadata()).map(|_| 0), Payload::None),
+        Op::FuseRegister { entry, .. } | Op::FuseCommit { entry, .. } => {
+            (Err(io::Error::from_raw_os_error(libc::ENOSYS)), Payload::Fuse(entry))
+        }
         Op::Poll { .. } | Op::Connect { .. } | Op::Accept { .. } | Op::Recv { .. } | Op::Send { .. } => {
             (Err(io::Error::from_raw_os_error(libc::ENOSYS)), Payload::None)
         }

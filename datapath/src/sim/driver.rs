@@ -72,7 +72,7 @@ impl Driver for SimDriver {
                 all,
             } => world.receive(key, socket, buf, (at, len, all)),
             Op::Send { socket, bufs } => world.send(key, socket, bufs),
-            op @ (Op::Read { .. } | Op::Write { .. } | Op::Fsync { .. } | Op::Poll { .. }) => world.file(host, key, op),
+            op => world.file(host, key, op),
         }
     }
 

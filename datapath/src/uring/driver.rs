@@ -102,7 +102,7 @@ impl UringDriver {
             .user_data(WAKE);
         // SAFETY: `wake_count` is a heap cell of the driver, touched by nobody while armed, and freed only after the
         // completion (`drop` leaks it otherwise). The eventfd is kept by the driver as well.
-        self.wake_armed = unsafe { self.ring.push(entry) };
+        self.wake_armed = unsafe { self.ring.push(&entry.into()) };
         if !self.wake_armed {
             self.retry.push_back(Retry::Wake);
         }
@@ -113,12 +113,28 @@ impl UringDriver {
         let Some(Some(flight)) = self.slots.get_mut(index as usize) else {
             return;
         };
-        let entry = flight.entry();
+        let Some(entry) = flight.entry() else {
+            let user_data = flight.user_data;
+            let failed = self.fail_slot(index, user_data);
+            return self.failed.extend(failed);
+        };
         // SAFETY: all memory of the entry is owned by the slot (boxed or heap), which is emptied by the operation's
         // final completion only.
-        if !unsafe { self.ring.push(entry) } {
+        if !unsafe { self.ring.push(&entry) } {
             self.retry.push_back(Retry::Submit(index));
         }
+    }
+
+    /// Ends an operation that has nothing to submit.
+    fn fail_slot(&mut self, index: u32, user_data: u64) -> Option<Completion> {
+        let flight = self.slots.get_mut(index as usize)?.take()?;
+        self.live -= 1;
+        let (result, payload) = flight.finish(Err(io::Error::from_raw_os_error(libc::EINVAL)));
+        Some(Completion {
+            key: unpack(user_data),
+            result,
+            payload,
+        })
     }
 
     fn push_cancel(&mut self, target: u64) {
@@ -324,7 +340,11 @@ impl Driver for UringDriver {
         let Socket::Kernel(fd) = socket else { return };
         sys::reset(fd.as_fd());
         let raw = fd.as_raw_fd();
-        let flights = self.slots.iter_mut().flatten().filter(|flight| flight.raw_fd() == raw);
+        let flights = self
+            .slots
+            .iter_mut()
+            .flatten()
+            .filter(|flight| flight.socket() == Some(raw));
         let targets: Vec<u64> = flights
             .map(|flight| {
                 flight.cancelled = true;

@@ -6,9 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use io_uring::squeue::Entry;
+use io_uring::squeue::{Entry, Entry128};
 use io_uring::{opcode, types};
 
+use super::fuse::FuseEntry;
 use crate::exec::buf::PageBuf;
 use crate::exec::driver::{Connected, Op, Payload, Socket};
 use crate::exec::net::Addr;
@@ -116,6 +117,12 @@ pub(super) enum State {
         fd: Arc<OwnedFd>,
         events: u32,
     },
+    Fuse {
+        fd: Arc<OwnedFd>,
+        entry: FuseEntry,
+        /// The first command of the entry.
+        register: bool,
+    },
 }
 
 /// An entry of the in-flight slab.
@@ -203,6 +210,16 @@ impl InFlight {
             }
             Op::Fsync { fd, datasync } => State::Fsync { fd, datasync },
             Op::Poll { fd, events } => State::Poll { fd, events },
+            Op::FuseRegister { fd, entry } => State::Fuse {
+                fd,
+                entry,
+                register: true,
+            },
+            Op::FuseCommit { fd, entry } => State::Fuse {
+                fd,
+                entry,
+                register: false,
+            },
         };
         Ok(InFlight {
             state,
@@ -227,9 +244,9 @@ impl InFlight {
         })
     }
 
-    /// The submission entry. Its pointers lead into memory owned by `self`, none of it inside `self`'s own bytes, so
-    /// `self` may move.
-    pub(super) fn entry(&mut self) -> Entry {
+    /// The submission entry; none if there is nothing that could be submitted. Its pointers lead into memory owned by
+    /// `self`, none of it inside `self`'s own bytes, so `self` may move.
+    pub(super) fn entry(&mut self) -> Option<Entry128> {
         let entry = match &mut self.state {
             State::Connect { socket, addr, .. } => {
                 let (raw, len) = addr.as_raw();
@@ -259,42 +276,19 @@ impl InFlight {
                     .build()
             }
             State::Read {
-                fd: file,
+                fd,
                 offset,
                 buf,
                 len,
                 fixed,
-            } => {
-                let (at, len) = (buf.as_mut_ptr(), capped(*len));
-                let offset = offset.unwrap_or(u64::MAX);
-                if *fixed {
-                    opcode::ReadFixed::new(fd(file), at, len, 0).offset(offset).build()
-                } else {
-                    opcode::Read::new(fd(file), at, len).offset(offset).build()
-                }
-            }
+            } => read(fd, *offset, &mut buf[..*len], *fixed),
             State::Write {
-                fd: file,
+                fd,
                 offset,
                 data,
                 dsync,
                 fixed,
-            } => {
-                let (at, len) = (data.as_ptr(), capped(data.len()));
-                let offset = offset.unwrap_or(u64::MAX);
-                let flags = if *dsync { libc::RWF_DSYNC } else { 0 };
-                if *fixed {
-                    opcode::WriteFixed::new(fd(file), at, len, 0)
-                        .offset(offset)
-                        .rw_flags(flags)
-                        .build()
-                } else {
-                    opcode::Write::new(fd(file), at, len)
-                        .offset(offset)
-                        .rw_flags(flags)
-                        .build()
-                }
-            }
+            } => write(fd, *offset, data, *dsync, *fixed),
             State::Fsync { fd: file, datasync } => {
                 let flags = if *datasync {
                     types::FsyncFlags::DATASYNC
@@ -304,20 +298,29 @@ impl InFlight {
                 opcode::Fsync::new(fd(file)).flags(flags).build()
             }
             State::Poll { fd: file, events } => opcode::PollAdd::new(fd(file), *events).build(),
+            State::Fuse { fd, entry, register } => {
+                let command = if *register {
+                    entry.register_command(fd)
+                } else {
+                    entry.commit_command(fd)
+                };
+                return command.map(|command| command.user_data(self.user_data));
+            }
         };
-        entry.user_data(self.user_data)
+        Some(entry.user_data(self.user_data).into())
     }
 
-    /// The socket or file the kernel works on.
-    pub(super) fn raw_fd(&self) -> RawFd {
+    /// The socket it works on, if it is one that can be aborted.
+    pub(super) fn socket(&self) -> Option<RawFd> {
         match &self.state {
-            State::Connect { socket, .. } => socket.as_raw_fd(),
-            State::Accept { listener: socket } | State::Recv { socket, .. } | State::Send { socket, .. } => {
-                socket.as_raw_fd()
-            }
-            State::Read { fd, .. } | State::Write { fd, .. } | State::Fsync { fd, .. } | State::Poll { fd, .. } => {
-                fd.as_raw_fd()
-            }
+            State::Recv { socket, .. } | State::Send { socket, .. } => Some(socket.as_raw_fd()),
+            State::Connect { .. }
+            | State::Accept { .. }
+            | State::Read { .. }
+            | State::Write { .. }
+            | State::Fsync { .. }
+            | State::Poll { .. }
+            | State::Fuse { .. } => None,
         }
     }
 
@@ -363,6 +366,10 @@ impl InFlight {
     pub(super) fn finish(self, result: io::Result<usize>) -> (io::Result<usize>, Payload) {
         match self.state {
             State::Recv { buf, .. } | State::Read { buf, .. } => (result, Payload::Buf(buf)),
+            State::Fuse { mut entry, .. } => {
+                entry.completed(&result);
+                (result, Payload::Fuse(entry))
+            }
             State::Connect { socket, peer, .. } => match result.and_then(|_| sys::local_name(socket.as_fd())) {
                 Ok(local) => {
                     let socket = Socket::Kernel(Rc::new(socket));
@@ -407,6 +414,33 @@ fn accepted(raw: usize) -> io::Result<Connected> {
 
 fn fd(owned: &impl AsRawFd) -> types::Fd {
     types::Fd(owned.as_raw_fd())
+}
+
+fn read(file: &OwnedFd, offset: Option<u64>, room: &mut [u8], fixed: bool) -> Entry {
+    let (at, len) = (room.as_mut_ptr(), capped(room.len()));
+    let offset = offset.unwrap_or(u64::MAX);
+    if fixed {
+        opcode::ReadFixed::new(fd(file), at, len, 0).offset(offset).build()
+    } else {
+        opcode::Read::new(fd(file), at, len).offset(offset).build()
+    }
+}
+
+fn write(file: &OwnedFd, offset: Option<u64>, data: &Bytes, dsync: bool, fixed: bool) -> Entry {
+    let (at, len) = (data.as_ptr(), capped(data.len()));
+    let offset = offset.unwrap_or(u64::MAX);
+    let flags = if dsync { libc::RWF_DSYNC } else { 0 };
+    if fixed {
+        opcode::WriteFixed::new(fd(file), at, len, 0)
+            .offset(offset)
+            .rw_flags(flags)
+            .build()
+    } else {
+        opcode::Write::new(fd(file), at, len)
+            .offset(offset)
+            .rw_flags(flags)
+            .build()
+    }
 }
 
 fn capped(len: usize) -> u32 {

@@ -10,7 +10,9 @@
 //! What may not enter: policy of any kind. Everything above speaks [`crate::exec::driver`].
 
 mod driver;
+mod fuse;
 mod inflight;
 mod ring;
 
 pub use driver::UringDriver;
+pub use fuse::FuseEntry;

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use io_uring::squeue::{Entry, Entry128};
+use io_uring::squeue::Entry128;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, types};
 
@@ -68,23 +68,22 @@ impl Ring {
     ///
     /// # Safety
     /// Everything the entry points to must stay valid until its final completion has been collected.
-    pub(super) unsafe fn push(&mut self, entry: Entry) -> bool {
-        let entry = Entry128::from(entry);
+    pub(super) unsafe fn push(&mut self, entry: &Entry128) -> bool {
         // SAFETY: passed on to the caller.
-        if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+        if unsafe { self.ring.submission().push(entry) }.is_ok() {
             return true;
         }
         // Full. EBUSY and EAGAIN leave entries in the queue, so look again.
         let _ = self.ring.submit();
         // SAFETY: passed on to the caller.
-        unsafe { self.ring.submission().push(&entry) }.is_ok()
+        unsafe { self.ring.submission().push(entry) }.is_ok()
     }
 
     /// Queues the cancellation of one operation; its own completion carries `user_data`.
     pub(super) fn push_cancel(&mut self, target: u64, user_data: u64) -> bool {
         let entry = opcode::AsyncCancel::new(target).build().user_data(user_data);
         // SAFETY: the entry points to no memory.
-        unsafe { self.push(entry) }
+        unsafe { self.push(&entry.into()) }
     }
 
     /// Queues the cancellation of everything in flight.
@@ -93,7 +92,7 @@ impl Ring {
             .build()
             .user_data(user_data);
         // SAFETY: the entry points to no memory.
-        unsafe { self.push(entry) }
+        unsafe { self.push(&entry.into()) }
     }
 
     /// Submits what is queued and collects what is there, without waiting. No system call when there is nothing to do.

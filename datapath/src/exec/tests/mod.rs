@@ -1,6 +1,7 @@
 //! The executor on the kernel's ring.
 
 mod files;
+mod fuse;
 mod net;
 mod tasks;
 mod threads;
