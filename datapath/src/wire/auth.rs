@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 
-use super::xdr::{DecodeError, Decoder, Encoder, Why, Xdr, xdr_fields};
+use super::define::xdr_fields;
+use super::xdr::{DecodeError, Decoder, Encoder, Why, Xdr};
 
 /// AUTH_NULL: callbacks.
 pub const AUTH_NULL: u32 = 0;

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::OldDict;
-use super::xdr::{DecodeError, xdr_procs, xdr_structs};
+use super::define::{xdr_procs, xdr_structs};
+use super::xdr::DecodeError;
 
 xdr_procs! {
     /// Procedures of the brick-op program; `op` of the request repeats the number.

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use super::define::{wire_enum, xdr_procs, xdr_structs};
 use super::fop::Flock;
-use super::xdr::{wire_enum, xdr_procs, xdr_structs};
 use super::{Gfid, OldDict};
 
 xdr_procs! {

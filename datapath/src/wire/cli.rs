@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::OldDict;
-use super::xdr::{xdr_procs, xdr_structs};
+use super::define::{xdr_procs, xdr_structs};
 
 xdr_procs! {
     /// Procedures of the CLI program.

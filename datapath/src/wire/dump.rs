@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use super::define::{xdr_procs, xdr_structs};
 use super::program::Program;
-use super::xdr::{ListItem, xdr_procs, xdr_structs};
+use super::xdr::ListItem;
 
 /// gfs_id a client translator puts into DUMP; nobody checks it.
 pub const CLIENT_GFS_ID: u64 = 0xcaed;

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 
 use super::OldDict;
+use super::define::{xdr_procs, xdr_structs};
 use super::dump::GfCommonRsp;
-use super::xdr::{xdr_procs, xdr_structs};
 
 xdr_procs! {
     /// Procedures of both handshake programs, which share one number.

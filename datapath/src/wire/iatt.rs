@@ -1,7 +1,7 @@
 //! The attributes of an inode on the wire: gfx_iattx and gfx_mdata_iatt (wire-protocol.md 3.1).
 
 use super::Gfid;
-use super::xdr::xdr_fields;
+use super::define::xdr_fields;
 
 /// gfx_iattx: what a brick says of an inode. 148 bytes on the wire; all zero means "no information".
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod brickop;
 pub mod callback;
 pub mod cli;
+mod define;
 mod dict;
 mod dict_codec;
 pub mod dump;

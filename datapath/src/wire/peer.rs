@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 
-use super::xdr::{DecodeError, Decoder, Encoder, Why, Xdr, wire_enum, xdr_procs, xdr_structs};
+use super::define::{wire_enum, xdr_procs, xdr_structs};
+use super::xdr::{DecodeError, Decoder, Encoder, Why, Xdr};
 use super::{Gfid, OldDict};
 
 xdr_procs! {

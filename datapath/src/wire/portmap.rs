@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::xdr::{xdr_procs, xdr_structs};
+use super::define::{xdr_procs, xdr_structs};
 
 xdr_procs! {
     /// Procedures of the portmapper. Number 3 is reserved.

@@ -53,10 +53,10 @@ fn every_decoder_has_a_sampler() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn every_structure_round_trips(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn every_structure_round_trips(bytes in prop::collection::vec(any::<u8>(), 0..1200)) {
         for sampler in samplers() {
             if let Err(why) = (sampler.round_trip)(&mut Entropy::new(&bytes)) {
                 prop_assert!(false, "{}: {}", sampler.name, why);
@@ -76,10 +76,9 @@ proptest! {
                 continue;
             }
             let cut = at.index(good.len());
-            // A shorter encoding may be a whole other value only if every byte of it was read.
-            if let Ok(recoded) = entry.recode(&good.slice(..cut)) {
-                prop_assert_eq!(recoded.rest.len() + recoded.encoded.len(), cut, "{}", entry.name);
-            }
+            // Every structure says how long it is, but for the one that real senders make too long.
+            let whole = entry.recode(&good.slice(..cut)).is_ok();
+            prop_assert!(!whole || entry.name == "UnfriendReq", "{} decodes when cut at {}", entry.name, cut);
             let mut bad = good.to_vec();
             bad[cut] ^= xor;
             entry.check(&Bytes::from(bad)).map_err(TestCaseError::fail)?;

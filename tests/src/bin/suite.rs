@@ -4,12 +4,12 @@
 //! with a time limit, checks that nothing is left behind and prints one closing line. `--list` names the scenarios,
 //! names as arguments run only those.
 
+use ::tests::lab::error::{Result, fail};
+use ::tests::lab::signals::Interrupt;
+use ::tests::lab::{build, cleanup_leftovers, packages};
+use ::tests::scenarios::{self, Scenario};
 use clap::Parser;
 use std::process::ExitCode;
-use tests::lab::error::{Result, fail};
-use tests::lab::signals::Interrupt;
-use tests::lab::{cleanup_leftovers, packages};
-use tests::scenarios::{self, Scenario};
 
 mod suite {
     pub mod cargo;
@@ -85,7 +85,7 @@ fn run(options: &Options) -> Result<ExitCode> {
     packages::install()?;
     cleanup_leftovers()?;
     cargo::enable_fuse_over_io_uring();
-    cargo::build()?;
+    build::programs()?;
     let before = leftovers::Snapshot::take()?;
     let mut tally = Tally::default();
     if options.names.is_empty() && !options.scenarios_only {

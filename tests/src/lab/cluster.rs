@@ -196,13 +196,7 @@ impl Cluster {
     /// # Errors
     /// When it is not online.
     pub fn kill_brick(&self, index: usize) -> Result<()> {
-        let pid = self.brick_pid(index)?;
-        pid.signal(Signal::SIGKILL)?;
-        if pid.wait_gone(Duration::from_secs(10)) {
-            Ok(())
-        } else {
-            Err(fail(format!("{} survived", pid.pid)))
-        }
+        kill_process(self.brick_pid(index)?)
     }
 
     /// Starts the bricks that are down and waits until all are online.
@@ -461,6 +455,18 @@ impl Cluster {
             self.port
         )
     }
+}
+
+/// Kills a process with SIGKILL and waits until it is gone.
+///
+/// # Errors
+/// When it is still there after 10 seconds.
+pub fn kill_process(pid: Pid) -> Result<()> {
+    pid.signal(Signal::SIGKILL)?;
+    // The C daemon takes a zombie for a running brick, and a container's init may collect zombies late.
+    wait_for("the killed process is gone", Duration::from_secs(10), || {
+        Ok(pid.collected().then_some(()))
+    })
 }
 
 /// A name for the server that is neither refused by `gluster` (as localhost is) nor unknown to the resolver.

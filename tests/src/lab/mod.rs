@@ -6,6 +6,7 @@
 //! Nothing here may decide whether a test has passed.
 
 pub mod binaries;
+pub mod build;
 pub mod client;
 pub mod cluster;
 pub mod compare;

@@ -33,7 +33,9 @@ pub enum Item {
     Loop(PathBuf),
     /// A file system that may be frozen.
     Frozen(PathBuf),
-    /// A directory or mount point outside the lab's own directory; it goes when it is empty.
+    /// A mount point outside the lab's own directory that was there before: it is unmounted and stays.
+    Mount(PathBuf),
+    /// A directory the lab has made outside its own: unmounted, and removed when it is empty.
     Outside(PathBuf),
 }
 
@@ -45,6 +47,7 @@ impl Item {
             Item::Link(name) => format!("link {name}"),
             Item::Loop(path) => format!("loop {}", path.display()),
             Item::Frozen(path) => format!("frozen {}", path.display()),
+            Item::Mount(path) => format!("mount {}", path.display()),
             Item::Outside(path) => format!("outside {}", path.display()),
         }
     }
@@ -59,6 +62,7 @@ impl Item {
             "link" => Item::Link(rest.into()),
             "loop" => Item::Loop(rest.into()),
             "frozen" => Item::Frozen(rest.into()),
+            "mount" => Item::Mount(rest.into()),
             "outside" => Item::Outside(rest.into()),
             other => return Err(fail(format!("unknown kind of record: {other}"))),
         })
@@ -249,22 +253,26 @@ fn remove_item(item: &Item) -> Result<()> {
             }
             Ok(())
         }
+        Item::Mount(path) => detach(path),
         Item::Outside(path) => {
-            let mut problems = Vec::new();
-            mounts::detach_under(path, &mut problems);
+            detach(path)?;
             match fs::remove_dir(path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
                 // Somebody put files there: they are not the lab's to delete.
-                Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
-                Err(error) => problems.push(format!("{}: {error}", path.display())),
-            }
-            if problems.is_empty() {
-                Ok(())
-            } else {
-                Err(fail(problems.join("; ")))
+                Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
+                other => other.context(path.display()),
             }
         }
+    }
+}
+
+fn detach(path: &Path) -> Result<()> {
+    let mut problems = Vec::new();
+    mounts::detach_under(path, &mut problems);
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(fail(problems.join("; ")))
     }
 }
 
@@ -323,6 +331,7 @@ mod tests {
             Item::Link("b".into()),
             Item::Loop("/x y".into()),
             Item::Frozen("/z".into()),
+            Item::Mount("/mnt/p".into()),
             Item::Outside("/mnt/q".into()),
         ];
         for item in items {

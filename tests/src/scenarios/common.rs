@@ -13,6 +13,19 @@ pub const BRICKS: usize = 6;
 /// A heal may take this long.
 pub const HEAL_LIMIT: Duration = Duration::from_secs(120);
 
+/// Set to `c` to run the scenarios against the C implementation: a scenario that fails there is itself wrong, or
+/// tests something that is meant to be better.
+pub const FLAVOR_VARIABLE: &str = "RINGLUSTER_SUITE_FLAVOR";
+
+/// The implementation under test.
+#[must_use]
+pub fn flavor() -> Flavor {
+    match std::env::var(FLAVOR_VARIABLE).as_deref() {
+        Ok("c") => Flavor::C,
+        _ => Flavor::Ringluster,
+    }
+}
+
 /// A lab with one host, a six-brick cluster on it and a mount. Fields drop in order: mount first, lab last.
 #[derive(Debug)]
 pub struct Setup {
@@ -102,46 +115,67 @@ pub fn expect_content(path: &Path, content: &[u8]) -> Result<()> {
     )))
 }
 
-/// Runs `work` while bricks are killed and restarted one after the other until it is done; each brick waits for the
-/// heal of the one before. Returns the number of kills.
+/// Repeats `work` while `kills` bricks are killed and restarted one after the other (each waits for the heal of the
+/// one before), so that the load meets every brick's death. Returns how often the work was done.
 ///
 /// # Errors
 /// The first error of either side.
-pub fn while_bricks_die(cluster: &Cluster, work: impl FnOnce() -> Result<()> + Send) -> Result<usize> {
-    let done = AtomicBool::new(false);
+pub fn while_bricks_die(cluster: &Cluster, kills: usize, mut work: impl FnMut(usize) -> Result<()>) -> Result<usize> {
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let worker = scope.spawn(|| {
-            let result = work();
-            done.store(true, Ordering::Release);
-            result
-        });
-        let kills = kill_in_turn(cluster, &done);
-        let worked = worker.join().map_err(|_| fail("the load panicked"))?;
-        worked?;
-        kills
+        let killer = scope.spawn(|| kill_in_turn(cluster, kills, &stop));
+        let mut rounds = 0;
+        let worked = loop {
+            let last = killer.is_finished();
+            if let Err(error) = work(rounds) {
+                break Err(error);
+            }
+            rounds += 1;
+            if last {
+                break Ok(rounds);
+            }
+        };
+        stop.store(true, Ordering::Release);
+        let killed = killer.join().map_err(|_| fail("the killer of bricks panicked"))?;
+        worked.and_then(|rounds| killed.map(|()| rounds))
     })
 }
 
 /// Kills one brick after the other, with a second of its absence and a heal in between.
-fn kill_in_turn(cluster: &Cluster, done: &AtomicBool) -> Result<usize> {
-    let mut kills = 0;
-    while !done.load(Ordering::Acquire) {
-        cluster.kill_brick(kills % cluster.bricks().len())?;
-        kills += 1;
-        pause(Duration::from_secs(1), done);
+fn kill_in_turn(cluster: &Cluster, kills: usize, stop: &AtomicBool) -> Result<()> {
+    for kill in 0..kills {
+        pause(Duration::from_millis(500), stop);
+        if stop.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        cluster.kill_brick(kill % cluster.bricks().len())?;
+        pause(Duration::from_secs(1), stop);
         cluster.restart_bricks()?;
         // Under load entries keep coming and going, so 0 may never be seen: the next kill waits a bounded time.
         let end = Instant::now() + Duration::from_secs(5);
-        while cluster.heal_entries()? != Some(0) && Instant::now() < end {
-            pause(Duration::from_millis(300), done);
+        while cluster.heal_entries()? != Some(0) && Instant::now() < end && !stop.load(Ordering::Acquire) {
+            pause(Duration::from_millis(300), stop);
         }
     }
-    Ok(kills)
+    Ok(())
 }
 
-fn pause(length: Duration, done: &AtomicBool) {
+fn pause(length: Duration, stop: &AtomicBool) {
     let end = Instant::now() + length;
-    while Instant::now() < end && !done.load(Ordering::Acquire) {
+    while Instant::now() < end && !stop.load(Ordering::Acquire) {
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Fails unless `result` is an error of this number.
+///
+/// # Errors
+/// As said.
+pub fn expect_errno<T>(what: &str, result: std::io::Result<T>, errno: i32) -> Result<()> {
+    let wanted = std::io::Error::from_raw_os_error(errno);
+    match result {
+        Err(error) if error.raw_os_error() == Some(errno) => Ok(()),
+        Err(error) => Err(fail(format!("{what}: {error} instead of {wanted}"))),
+        Ok(_) => Err(fail(format!("{what}: succeeded instead of {wanted}"))),
     }
 }

@@ -3,10 +3,22 @@
 //! A scenario makes its own lab, so it can run alone (`cargo suite NAME`), and says by its [`Need`]s what it cannot
 //! do without; the suite skips it with that reason where it is missing. A scenario fails by returning an error.
 
+pub mod bad_input;
+pub mod cli_errors;
 pub mod common;
+pub mod fio_verify_under_kills;
+pub mod five_dead;
+pub mod git_under_kills;
+pub mod interop;
+pub mod kill_latency;
 pub mod lab_on_c;
+pub mod mount_basic;
+pub mod sandbox_once;
+pub mod story;
+pub mod tar_under_kills;
+pub mod two_dead;
 
-use crate::lab::{Result, binaries};
+use crate::lab::{Flavor, Result, binaries};
 
 /// Something a scenario cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +49,22 @@ pub struct Scenario {
 }
 
 /// Every scenario, in the order in which the suite runs them.
-pub const ALL: &[Scenario] = &[lab_on_c::SCENARIO];
+pub const ALL: &[Scenario] = &[
+    lab_on_c::SCENARIO,
+    mount_basic::SCENARIO,
+    story::SCENARIO,
+    kill_latency::SCENARIO,
+    two_dead::SCENARIO,
+    five_dead::SCENARIO,
+    fio_verify_under_kills::SCENARIO,
+    git_under_kills::SCENARIO,
+    tar_under_kills::SCENARIO,
+    interop::C_CLIENT,
+    interop::C_CLUSTER,
+    bad_input::SCENARIO,
+    cli_errors::SCENARIO,
+    sandbox_once::SCENARIO,
+];
 
 /// A scenario by name.
 #[must_use]
@@ -59,6 +86,7 @@ pub fn reason_to_skip(scenario: &Scenario) -> Option<String> {
 
 fn lacking(need: &Need) -> Option<String> {
     match need {
+        Need::Ours if common::flavor() == Flavor::C => lacking(&Need::C),
         Need::Ours => match binaries::ours_missing() {
             Ok(missing) if missing.is_empty() => None,
             Ok(missing) => Some(format!("not built: {}", missing.join(" "))),

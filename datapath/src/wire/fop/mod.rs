@@ -22,8 +22,9 @@ pub use requests::{
     SetxattrReq, StatReq, StatfsReq, SymlinkReq, TruncateReq, UnlinkReq, WriteReq, XattropReq, ZerofillReq,
 };
 
+use super::define::xdr_procs;
 use super::dump::GfCommonRsp;
-use super::xdr::{DecodeError, Decoder, Encoder, Why, Xdr, xdr_procs};
+use super::xdr::{DecodeError, Decoder, Encoder, Why, Xdr};
 
 /// The fd of a fop that shall work on the gfid alone: the server opens the file for its duration.
 pub const ANONYMOUS_FD: i64 = -2;

@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 
-use crate::wire::xdr::{DecodeError, Decoder, Encoder, ListItem, Xdr, wire_enum, xdr_structs};
+use crate::wire::define::{wire_enum, xdr_structs};
+use crate::wire::xdr::{DecodeError, Decoder, Encoder, ListItem, Xdr};
 use crate::wire::{Dict, Gfid, Iatt};
 
 xdr_structs! { "fop";

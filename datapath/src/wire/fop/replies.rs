@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::parts::{DirEntry, DirEntryPlus, Flock, Lease, LockEntry, Statfs};
 use crate::errno::{Errno, FsResult};
-use crate::wire::xdr::{Xdr, xdr_structs};
+use crate::wire::define::xdr_structs;
+use crate::wire::xdr::Xdr;
 use crate::wire::{Dict, Iatt};
 
 xdr_structs! { "fop";

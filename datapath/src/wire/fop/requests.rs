@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::parts::{Flock, Lease, LockEntry};
-use crate::wire::xdr::xdr_structs;
+use crate::wire::define::xdr_structs;
 use crate::wire::{Dict, Gfid, Iatt};
 
 xdr_structs! { "fop";

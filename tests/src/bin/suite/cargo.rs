@@ -1,10 +1,11 @@
-//! Building the workspace and running its `cargo test`, with the tests counted.
+//! Running the workspace's `cargo test`, with the tests counted.
 
+use ::tests::lab::build::cargo;
 use ::tests::lab::error::{Context, Result, fail};
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// Tests counted from the `test result:` lines.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -15,19 +16,6 @@ pub struct Counted {
     pub failed: u64,
     /// Ignored.
     pub ignored: u64,
-}
-
-/// Builds every program in release: the scenarios start them from the target directory.
-pub fn build() -> Result<()> {
-    let status = cargo()
-        .args(["build", "--release", "--workspace", "--bins"])
-        .status()
-        .context("start cargo")?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(fail(format!("cargo build ended with {status}")))
-    }
 }
 
 /// Runs `cargo test` of the whole workspace, showing its output.
@@ -66,12 +54,6 @@ pub fn enable_fuse_over_io_uring() {
     if let Err(error) = switched {
         eprintln!("{}: {error}: FUSE over io_uring stays as it is", path.display());
     }
-}
-
-fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")));
-    command
 }
 
 /// `test result: ok. 12 passed; 0 failed; 1 ignored; ...`
