@@ -1,1 +1,6 @@
 //! The management daemon: volumes and their files, options, brick supervision, the management programs.
+
+pub mod config;
+pub mod model;
+pub mod paths;
+pub mod store;
