@@ -22,7 +22,12 @@ pub struct Arguments {
     #[arg(short = 'f', long = "volfile", value_name = "FILE", default_value = CONFIG_FILE)]
     pub volfile: PathBuf,
     /// File to write the process id to
-    #[arg(short = 'p', long = "pid-file", value_name = "FILE", default_value = "/var/run/glusterd.pid")]
+    #[arg(
+        short = 'p',
+        long = "pid-file",
+        value_name = "FILE",
+        default_value = "/var/run/glusterd.pid"
+    )]
     pub pid_file: PathBuf,
     /// Stay in the foreground
     #[arg(short = 'N', long = "no-daemon")]
@@ -86,7 +91,9 @@ impl Config {
     pub fn new(file: Option<&Graph>, arguments: &Arguments) -> Result<Self, String> {
         let options = match file {
             Some(graph) => Some(
-                graph.first_of_type("mgmt/glusterd").ok_or("the configuration file has no volume of type mgmt/glusterd")?,
+                graph
+                    .first_of_type("mgmt/glusterd")
+                    .ok_or("the configuration file has no volume of type mgmt/glusterd")?,
             ),
             None => None,
         };
@@ -94,20 +101,30 @@ impl Config {
         let directory = |argument: &Option<PathBuf>, key: &str, default: &str| {
             let configured = || option(key).map_or_else(|| PathBuf::from(default), PathBuf::from);
             let path = argument.clone().unwrap_or_else(configured);
-            if path.is_absolute() { Ok(path) } else { Err(format!("{key} '{}' is not absolute", path.display())) }
+            if path.is_absolute() {
+                Ok(path)
+            } else {
+                Err(format!("{key} '{}' is not absolute", path.display()))
+            }
         };
         let paths = Paths {
             workdir: directory(&arguments.workdir, "working-directory", "/var/lib/glusterd")?,
             rundir: directory(&arguments.rundir, "run-directory", "/var/run/gluster")?,
             logdir: directory(&arguments.logdir, "log-directory", "/var/log/glusterfs")?,
         };
-        let configured_port = number(option("transport.socket.listen-port"), "transport.socket.listen-port", DEFAULT_PORT)?;
+        let configured_port = number(
+            option("transport.socket.listen-port"),
+            "transport.socket.listen-port",
+            DEFAULT_PORT,
+        )?;
         let (base_port, max_port) = (
             number(option("base-port"), "base-port", 49152)?,
             number(option("max-port"), "max-port", 60999)?,
         );
         if base_port == 0 || base_port > max_port {
-            return Err(format!("base-port {base_port} must be between 1 and max-port {max_port}"));
+            return Err(format!(
+                "base-port {base_port} must be between 1 and max-port {max_port}"
+            ));
         }
         Ok(Self {
             paths,
@@ -130,7 +147,9 @@ fn number(text: Option<&str>, key: &str, default: u16) -> Result<u16, String> {
 
 /// Seconds, or milliseconds with the unit `ms`; 0 means never, absent means 3 s.
 fn restart_delay(text: Option<&str>) -> Result<Option<Duration>, String> {
-    let Some(text) = text else { return Ok(Some(Duration::from_secs(3))) };
+    let Some(text) = text else {
+        return Ok(Some(Duration::from_secs(3)));
+    };
     let bad = || format!("brick-restart-delay '{text}' is neither seconds (3, 3s) nor milliseconds (500ms)");
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let value: u64 = digits.parse().map_err(|_| bad())?;
@@ -166,8 +185,22 @@ mod tests {
 
     #[test]
     fn the_command_line_wins() {
-        let arguments = ["--workdir", "/x", "--port", "0", "--socket", "/s", "--rundir", "/r", "--logdir", "/l"];
-        let config = parse(&block("option transport.socket.listen-port 5\noption brick-restart-delay 500ms"), &arguments);
+        let arguments = [
+            "--workdir",
+            "/x",
+            "--port",
+            "0",
+            "--socket",
+            "/s",
+            "--rundir",
+            "/r",
+            "--logdir",
+            "/l",
+        ];
+        let config = parse(
+            &block("option transport.socket.listen-port 5\noption brick-restart-delay 500ms"),
+            &arguments,
+        );
         let config = config.unwrap();
         assert_eq!(config.paths.workdir, PathBuf::from("/x"));
         assert_eq!((config.port, config.socket), (0, PathBuf::from("/s")));
@@ -180,8 +213,21 @@ mod tests {
         assert!(error("option base-port 0").contains("base-port 0"));
         assert!(error("option max-port many").contains("max-port 'many'"));
         assert!(error("option brick-restart-delay soon").contains("'soon'"));
-        assert!(parse(&block(""), &["--workdir", "rel"]).unwrap_err().contains("not absolute"));
-        assert!(parse("volume a type b/c option k v end-volume", &[]).unwrap_err().contains("mgmt/glusterd"));
-        assert_eq!(parse(&block("option brick-restart-delay 0"), &[]).unwrap().brick_restart_delay, None);
+        assert!(
+            parse(&block(""), &["--workdir", "rel"])
+                .unwrap_err()
+                .contains("not absolute")
+        );
+        assert!(
+            parse("volume a type b/c option k v end-volume", &[])
+                .unwrap_err()
+                .contains("mgmt/glusterd")
+        );
+        assert_eq!(
+            parse(&block("option brick-restart-delay 0"), &[])
+                .unwrap()
+                .brick_restart_delay,
+            None
+        );
     }
 }

@@ -3,4 +3,6 @@
 pub mod config;
 pub mod model;
 pub mod paths;
+pub mod ports;
 pub mod store;
+pub mod supervise;

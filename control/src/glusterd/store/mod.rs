@@ -12,8 +12,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use checksum::volume_checksum;
-pub use file::{KeyValues, write_atomically};
 use file::remove_leftovers;
+pub use file::{KeyValues, write_atomically};
 pub use node::NodeInfo;
 
 use super::paths::Paths;
