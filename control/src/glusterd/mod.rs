@@ -1,8 +1,15 @@
 //! The management daemon: volumes and their files, options, brick supervision, the management programs.
 
+pub mod brickdir;
 pub mod config;
+pub mod daemon;
+pub mod history;
+pub mod hooks;
 pub mod model;
+pub mod ops;
 pub mod paths;
 pub mod ports;
+pub mod programs;
+pub mod run;
 pub mod store;
 pub mod supervise;

@@ -5,7 +5,7 @@
 mod checksum;
 mod file;
 mod node;
-pub(in crate::glusterd) mod volume;
+mod volume;
 
 use std::fmt;
 use std::io;
@@ -15,6 +15,7 @@ pub use checksum::volume_checksum;
 use file::remove_leftovers;
 pub use file::{KeyValues, write_atomically};
 pub use node::NodeInfo;
+pub(in crate::glusterd) use volume::NEW_VOLUME_EXTRA;
 
 use super::paths::Paths;
 

@@ -145,6 +145,15 @@ impl Store {
         write_atomically(&directory.join("info"), info.as_bytes())
     }
 
+    /// Stores one brick of a volume that is there already.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], also if the volume has been deleted meanwhile.
+    pub fn save_brick(&self, volume: &str, brick: &Brick) -> Result<(), StoreError> {
+        let path = self.paths.volume(volume).join("bricks").join(brick_file_name(brick));
+        write_atomically(&path, brick_text(brick).as_bytes())
+    }
+
     /// Stores one volfile of a volume; does nothing if it is there with this content. Answers whether it changed.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use datapath::sys::process;
 use datapath::wire::brickop::{BrickOpReq, BrickOpRsp, Proc};
 use datapath::wire::{Xdr, program};
 
-pub use argv::{brick_spec, shd_spec};
+pub use argv::NodeContext;
 
 use crate::rpc::{self, ProgramId};
 use crate::rt::{self, Address, OwnedTask, sync};

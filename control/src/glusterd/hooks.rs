@@ -1,0 +1,117 @@
+//! Hook scripts of the administrator (wire-protocol.md 6.7): before a command they are waited for, after it they run by
+//! themselves. A hook that fails is logged and changes nothing.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::daemon::Daemon;
+use crate::rt;
+
+/// A hook that takes longer is left to itself.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs the hooks that come before an operation, one after the other.
+pub async fn run_before(daemon: &Daemon, operation: &str, volume: &str, extra: &[&str]) {
+    for command in commands(daemon, operation, "pre", volume, extra) {
+        run(command).await;
+    }
+}
+
+/// Starts the hooks that come after an operation and does not wait for them.
+pub fn run_after(daemon: &Daemon, operation: &str, volume: &str, extra: &[&str]) {
+    let commands = commands(daemon, operation, "post", volume, extra);
+    if !commands.is_empty() {
+        rt::spawn(async move {
+            for command in commands {
+                run(command).await;
+            }
+        });
+    }
+}
+
+fn commands(daemon: &Daemon, operation: &str, stage: &str, volume: &str, extra: &[&str]) -> Vec<Command> {
+    let workdir = &daemon.config().paths.workdir;
+    let scripts = scripts(&workdir.join("hooks/1").join(operation).join(stage));
+    let command = |script: PathBuf| {
+        let mut command = Command::new(script);
+        command.arg(format!("--volname={volume}")).args(extra);
+        if operation != "set" && operation != "delete" {
+            command.args(["--version=1", &format!("--volume-op={operation}")]);
+            command.arg(format!("--gd-workdir={}", workdir.display()));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    scripts.into_iter().map(command).collect()
+}
+
+/// Executable files whose name starts with S, in order of their names.
+fn scripts(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let wanted = |path: &PathBuf| {
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let leftover = [".rpmsave", ".rpmnew", ".rpmorig", "~"]
+            .iter()
+            .any(|end| name.ends_with(end));
+        let executable = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+        name.starts_with('S') && !leftover && executable
+    };
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|e| e.ok().map(|e| e.path()))
+        .filter(wanted)
+        .collect();
+    found.sort();
+    found
+}
+
+async fn run(command: Command) {
+    let name = format!("{command:?}");
+    let mut child = match rt::Child::spawn(command) {
+        Ok(child) => child,
+        Err(error) => {
+            tracing::warn!("hook {name} could not be started: {error}");
+            return;
+        }
+    };
+    match rt::timeout(LIMIT, child.wait()).await {
+        Ok(Ok(status)) if status.success() => {}
+        Ok(Ok(status)) => tracing::warn!("hook {name}: {status}"),
+        Ok(Err(error)) => tracing::warn!("hook {name}: {error}"),
+        Err(_) => tracing::warn!("hook {name} still runs after {} s", LIMIT.as_secs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_executables_that_start_with_s_in_order() {
+        let directory = std::env::temp_dir().join(format!("glusterd-hooks-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        for (name, mode) in [
+            ("S20b", 0o755),
+            ("S10a", 0o755),
+            ("K10", 0o755),
+            ("S30c", 0o644),
+            ("S40.rpmsave", 0o755),
+        ] {
+            std::fs::write(directory.join(name), "").unwrap();
+            std::fs::set_permissions(directory.join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let names: Vec<_> = scripts(&directory)
+            .iter()
+            .map(|p| p.file_name().unwrap().to_owned())
+            .collect();
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(names, ["S10a", "S20b"]);
+        assert!(scripts(Path::new("/nonexistent")).is_empty());
+    }
+}

@@ -1,0 +1,65 @@
+//! The commands: checks, changes, and what the user is told. One file per family. The wire form of requests and
+//! replies is the dictionary of wire-protocol.md 2.7; the texts are GlusterFS 10.3's.
+
+mod create;
+mod heal;
+mod info;
+mod lifecycle;
+mod options;
+pub mod peers;
+mod status;
+
+use datapath::wire::OldDict;
+use datapath::wire::cli::Proc;
+
+use super::daemon::Daemon;
+use super::model::{OpError, Volume};
+
+/// What a command answers: the dictionary of the reply, or the failure.
+pub type OpResult = Result<OldDict, OpError>;
+
+/// Carries out one CLI procedure. None: this daemon does not have it.
+pub async fn run(daemon: &Daemon, procedure: Proc, request: OldDict) -> Option<OpResult> {
+    Some(match procedure {
+        Proc::Deprobe => peers::detach(&request).await,
+        Proc::CreateVolume => create::create(daemon, request).await,
+        Proc::GetVolume => info::volumes(daemon, &request),
+        Proc::ListVolume => Ok(info::list(daemon)),
+        Proc::UuidGet => Ok(info::uuid(daemon, request)),
+        Proc::DeleteVolume => lifecycle::delete(daemon, request).await,
+        Proc::StartVolume => lifecycle::start(daemon, request).await,
+        Proc::StopVolume => lifecycle::stop(daemon, request).await,
+        Proc::StatedumpVolume => lifecycle::statedump(daemon, request),
+        Proc::BarrierVolume => lifecycle::barrier(daemon, request).await,
+        Proc::SetVolume => options::set(daemon, request).await,
+        Proc::ResetVolume => options::reset(daemon, request).await,
+        Proc::GetVolOpt => options::get(daemon, request),
+        Proc::StatusVolume | Proc::StatusAll => status::status(daemon, request).await,
+        Proc::ProfileVolume => status::profile(daemon, request).await,
+        Proc::HealVolume => heal::heal(daemon, request).await,
+        _ => return None,
+    })
+}
+
+/// The volume that a request names.
+fn named_volume(daemon: &Daemon, request: &OldDict) -> Result<Volume, OpError> {
+    daemon.need_volume(text(request, "volname")?)
+}
+
+/// A text that must be in the request.
+fn text<'a>(request: &'a OldDict, key: &str) -> Result<&'a str, OpError> {
+    request
+        .get_str(key)
+        .ok_or_else(|| OpError::new(format!("the request has no valid '{key}'")))
+}
+
+/// Whether the request is forced (`flags` of start and stop has bit 0 set).
+fn forced(request: &OldDict) -> bool {
+    request.get_i32("flags").is_some_and(|flags| flags & 1 != 0)
+}
+
+/// The request with the volume's id, which is what most commands answer.
+fn with_volume_id(mut request: OldDict, volume: &Volume) -> OldDict {
+    request.set_str("vol-id", &volume.id.to_string());
+    request
+}
