@@ -84,7 +84,7 @@ fn examine(label: &str, path: &str, force: bool) -> Result<BrickDirectory, OpErr
     let real = std::fs::canonicalize(path).map_err(failed)?;
     let mount = mount_point(&real).map_err(failed)?;
     if !force {
-        check_place(label, &real, &mount).map_err(|e| e.unwrap_or_else(|e| failed(e)))?;
+        check_place(label, &real, &mount).map_err(|e| e.unwrap_or_else(failed))?;
     }
     match check_new_brick(Path::new(path)) {
         Ok(()) => {}
@@ -194,8 +194,7 @@ pub fn file_system(path: &str) -> Result<FileSystem, Errno> {
     let table = std::fs::read_to_string("/proc/self/mountinfo")?;
     let line = table
         .lines()
-        .filter(|l| l.split(' ').nth(2) == Some(format!("{major}:{minor}").as_str()))
-        .next_back();
+        .rfind(|l| l.split(' ').nth(2) == Some(format!("{major}:{minor}").as_str()));
     // Fields: … options (sixth) … "-" type device super-options (proc(5)).
     let field = |side: Option<&str>, n: usize| side.and_then(|s| s.split(' ').nth(n)).unwrap_or("").to_string();
     let (before, after) = match line.and_then(|l| l.split_once(" - ")) {

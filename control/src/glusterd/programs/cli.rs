@@ -59,9 +59,9 @@ impl Cli {
         let result = match procedure {
             Proc::Probe => ops::peers::probe(&request.dict)
                 .await
-                .map(|errno| (errno, OldDict::new())),
+                .map(|errno| (errno, "Probe on localhost not needed", OldDict::new())),
             _ => match ops::run(&self.daemon, procedure, request.dict).await {
-                Some(result) => result.map(|dict| (0, dict)),
+                Some(result) => result.map(|dict| (0, "", dict)),
                 None => {
                     tracing::warn!("{}: {} is not available", call.peer.address(), procedure.name());
                     return Err(Refusal::ProcUnavail);
@@ -75,8 +75,9 @@ impl Cli {
                 .note(&command, result.as_ref().err().map(|e| e.text.as_str()));
         }
         reply(&match result {
-            Ok((op_errno, dict)) => CliRsp {
+            Ok((op_errno, said, dict)) => CliRsp {
                 op_errno,
+                op_errstr: said.into(),
                 dict,
                 ..CliRsp::default()
             },
