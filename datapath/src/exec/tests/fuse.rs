@@ -22,25 +22,34 @@ const FILE_INODE: u64 = 2;
 struct Mounted {
     dir: PathBuf,
     fd: Arc<OwnedFd>,
+    /// The parameter was off before.
+    was_off: bool,
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = unmount(&self.dir, true);
         let _ = std::fs::remove_dir(&self.dir);
+        if self.was_off {
+            let _ = std::fs::write(PARAMETER, "N");
+        }
     }
 }
 
 /// Mounts and answers INIT. None where this is not possible: not root, no FUSE, no FUSE over io_uring.
 fn mounted() -> Option<Mounted> {
-    if !std::fs::read_to_string(PARAMETER).ok()?.starts_with('Y') {
-        // Off by default; it only allows what a daemon asks for, so it stays on.
+    let was_off = !std::fs::read_to_string(PARAMETER).ok()?.starts_with('Y');
+    if was_off {
         std::fs::write(PARAMETER, "Y").ok()?;
     }
     let fd: OwnedFd = File::options().read(true).write(true).open("/dev/fuse").ok()?.into();
     let dir = std::env::temp_dir().join(format!("ringluster-fuse-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    let mounted = Mounted { dir, fd: Arc::new(fd) };
+    let mounted = Mounted {
+        dir,
+        fd: Arc::new(fd),
+        was_off,
+    };
     let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", mounted.fd.as_raw_fd());
     mount("ringluster-test", &mounted.dir, "fuse", 0, &data).ok()?;
     let mut device = File::from(mounted.fd.try_clone().unwrap());
