@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub const DIRECTORY_VARIABLE: &str = "RINGLUSTER_BIN";
 
 /// Our programs a cluster needs.
-pub const OURS: [&str; 5] = ["glusterd", "gluster", "glusterfsd", "glusterfs", "mount.glusterfs"];
+pub const OURS: [&str; 5] = ["glusterd", "gluster", "glusterfsd", "glusterfs", "mount-glusterfs"];
 
 /// Programs of the C implementation.
 const THEIRS: [&str; 5] = [

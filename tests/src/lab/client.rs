@@ -36,7 +36,7 @@ impl Client {
     /// When our client has not been built.
     pub fn command(&self, host: &Host, at: &Path) -> Result<Cmd> {
         let program = match self.flavor {
-            Flavor::Ringluster => binaries::our("mount.glusterfs")?,
+            Flavor::Ringluster => binaries::our("mount-glusterfs")?,
             Flavor::C => PathBuf::from("/sbin/mount.glusterfs"),
         };
         let mut options = vec![

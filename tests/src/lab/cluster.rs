@@ -443,14 +443,16 @@ impl Cluster {
             .arg(self.daemon_log()))
     }
 
-    /// The daemon's configuration file in GlusterFS's format, with every path private.
+    /// The daemon's configuration file in GlusterFS's format, with every path private. A killed brick stays dead
+    /// until a test brings it back.
     fn daemon_volfile(&self) -> String {
         let home = self.home.display();
         format!(
             "volume management\n    type mgmt/glusterd\n    option working-directory {home}/work\n    \
              option run-directory {home}/run\n    option log-directory {home}/log\n    \
              option glusterd-sockfile {}\n    option transport-type socket\n    \
-             option transport.socket.listen-port {}\n    option base-port 49152\n    option max-port 60999\nend-volume\n",
+             option transport.socket.listen-port {}\n    option base-port 49152\n    option max-port 60999\n    \
+             option brick-restart-delay 0\nend-volume\n",
             self.socket().display(),
             self.port
         )

@@ -200,7 +200,7 @@ fn wrong_volume_id(setup: &Setup) -> Result<()> {
     ensure(!online, "a brick of another volume is online")?;
     let said = [text.get(before..).unwrap_or_default(), &forced.stdout, &forced.stderr].concat();
     ensure(
-        said.to_lowercase().contains("volume-id"),
+        ["volume-id", "volume id"].iter().any(|word| said.to_lowercase().contains(word)),
         format!("neither the log nor gluster names the volume-id:\n{said}"),
     )
 }
