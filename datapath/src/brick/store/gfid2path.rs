@@ -84,7 +84,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_hash_the_value() {
+    fn keys_are_those_that_glusterfs_10_3_wrote() {
+        let parent: Gfid = "e1d9bf0a-cfc8-44c8-afa4-b15ba12f0694".parse().unwrap();
+        assert_eq!(xattr_of(parent, b"f").0, b"trusted.gfid2path.bf31ba0203eef373");
+        assert_eq!(xattr_of(parent, b"hard").0, b"trusted.gfid2path.35da03ed50b642f0");
+        assert_eq!(xattr_of(parent, b"sym").0, b"trusted.gfid2path.1450b8268dfbbd01");
+    }
+
+    #[test]
+    fn values_are_parsed_back() {
         let (key, value) = xattr_of(Gfid::ROOT, b"f1");
         assert_eq!(value, b"00000000-0000-0000-0000-000000000001/f1");
         assert_eq!(key.len(), PREFIX.len() + 16);

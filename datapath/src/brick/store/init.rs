@@ -9,15 +9,11 @@ use crate::errno::{Errno, FsResult};
 use crate::sys::{dir, fs, xattr};
 use crate::wire::Gfid;
 
-use super::handle::{dir_text, handle_path};
+use super::handle::handle_path;
 use super::health::HealthCheck;
 use super::inode::Inodes;
 use super::recent::Recent;
 use super::{GFID_KEY, HIDDEN, KEPT_DIRS, Options, Store, StoreConfig, StoreError, VOLUME_ID_KEY, reserve};
-
-/// The gfids GlusterFS gives the trash can and its folder for internal operations.
-const TRASH_GFID: Gfid = Gfid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5]);
-const TRASH_INTERNAL_GFID: Gfid = Gfid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6]);
 
 /// Folders of `.glusterfs` besides the hash directories, with their modes.
 const FOLDERS: [(&str, u32); 9] = [
@@ -26,7 +22,7 @@ const FOLDERS: [(&str, u32); 9] = [
     ("indices/dirty", 0o600),
     ("indices/entry-changes", 0o600),
     ("unlink", 0o600),
-    ("landfill", 0o700),
+    ("landfill", 0o755),
     ("changelogs", 0o600),
     ("changelogs/htime", 0o600),
     ("changelogs/csnap", 0o600),
@@ -53,7 +49,7 @@ impl Store {
         make_dir(&root, HIDDEN, 0o600).map_err(layout("create .glusterfs"))?;
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let hidden = fs::openat(&root, HIDDEN, flags, 0).map_err(layout("open .glusterfs"))?;
-        make_layout(&root, &hidden, path)?;
+        make_layout(&hidden, path)?;
         own_root(&root, &config.options).map_err(layout("change the owner of the root"))?;
         move_old_landfill(&root, &hidden).map_err(layout("move the old .landfill"))?;
         empty_unlink(&hidden).map_err(layout("empty .glusterfs/unlink"))?;
@@ -151,7 +147,7 @@ fn make_dir(at: &OwnedFd, path: &[u8], mode: u32) -> FsResult<()> {
     }
 }
 
-fn make_layout(root: &OwnedFd, hidden: &OwnedFd, path: &Path) -> Result<(), StoreError> {
+fn make_layout(hidden: &OwnedFd, path: &Path) -> Result<(), StoreError> {
     let layout = |what: String| {
         let path = path.to_owned();
         move |errno| StoreError::Layout { what, path, errno }
@@ -169,30 +165,6 @@ fn make_layout(root: &OwnedFd, hidden: &OwnedFd, path: &Path) -> Result<(), Stor
     }
     for (name, mode) in FOLDERS {
         make_dir(hidden, name.as_bytes(), mode).map_err(layout(format!("create .glusterfs/{name}")))?;
-    }
-    make_trash(root, hidden).map_err(layout("create .trashcan".into()))
-}
-
-/// The trash can exists on every brick, also with the feature off.
-fn make_trash(root: &OwnedFd, hidden: &OwnedFd) -> FsResult<()> {
-    for (path, parent, name, gfid) in [
-        (&b".trashcan"[..], Gfid::ROOT, &b".trashcan"[..], TRASH_GFID),
-        (
-            b".trashcan/internal_op",
-            TRASH_GFID,
-            b"internal_op",
-            TRASH_INTERNAL_GFID,
-        ),
-    ] {
-        make_dir(root, path, 0o755)?;
-        match xattr::set_at(root, path, GFID_KEY, &gfid.0, libc::XATTR_CREATE) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(e) => return Err(e),
-        }
-        match fs::symlinkat(&dir_text(parent, name)?, hidden, &handle_path(gfid)) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(e) => return Err(e),
-        }
     }
     Ok(())
 }
@@ -258,9 +230,6 @@ mod tests {
         assert_eq!(mode("indices/entry-changes"), 0o600);
         let root_handle = base.join("00/00/00000000-0000-0000-0000-000000000001");
         assert_eq!(std::fs::read_link(root_handle).unwrap().to_str(), Some("../../.."));
-        let trash = base.join("00/00/00000000-0000-0000-0000-000000000006");
-        let text = "../../00/00/00000000-0000-0000-0000-000000000005/internal_op";
-        assert_eq!(std::fs::read_link(trash).unwrap().to_str(), Some(text));
         std::fs::write(base.join("unlink/leftover"), b"x").unwrap();
         let again = brick.reopen();
         assert!(!again.path().join(".glusterfs/unlink/leftover").exists());

@@ -186,6 +186,20 @@ mod tests {
     }
 
     #[test]
+    fn what_glusterfs_10_3_wrote_is_read() {
+        let mut bytes = [0u8; SIZE];
+        bytes[0] = 1;
+        for (at, nsec) in [(9, 0x30eb_b7d2u32), (25, 0x2920_2ecf), (41, 0x28e5_e042)] {
+            bytes[at + 4..at + 8].copy_from_slice(&0x6b03_5f41u32.to_be_bytes());
+            bytes[at + 12..at + 16].copy_from_slice(&nsec.to_be_bytes());
+        }
+        let times = Times::decode(&bytes).unwrap();
+        assert_eq!(times.ctime, (1_795_383_105, 0x30eb_b7d2));
+        assert_eq!((times.mtime.1, times.atime.1), (0x2920_2ecf, 0x28e5_e042));
+        assert_eq!(times.encode(), bytes);
+    }
+
+    #[test]
     fn newest_wins_per_field() {
         let mut times = Times::all((100, 5));
         times.stamp(Stamp {

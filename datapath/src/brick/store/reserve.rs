@@ -28,7 +28,8 @@ impl Watch {
 }
 
 impl Store {
-    /// STATFS: the file system's numbers less the reserve, divided among the bricks that share it.
+    /// STATFS: the file system's numbers less the reserve (what the file system keeps for root counts towards it),
+    /// divided among the bricks that share it.
     ///
     /// # Errors
     /// What the file system gives.
@@ -37,7 +38,7 @@ impl Store {
         let options = self.options();
         let reserved = options.reserve.bytes(s.blocks.saturating_mul(s.frsize)) / s.frsize.max(1);
         s.bfree = s.bfree.saturating_sub(reserved);
-        s.bavail = s.bavail.saturating_sub(reserved);
+        s.bavail = s.bavail.min(s.bfree);
         let share = options.shared_brick_count.max(1);
         for n in [
             &mut s.blocks,

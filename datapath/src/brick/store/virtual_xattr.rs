@@ -59,7 +59,8 @@ impl Store {
 
     fn paths(&self, node: &Node, gfid: Gfid) -> FsResult<Vec<Vec<u8>>> {
         if node.stat()?.is_dir() {
-            return Ok(vec![self.dir_path(gfid)?]);
+            let path = self.dir_path(gfid)?;
+            return Ok(vec![if path.is_empty() { b"/".to_vec() } else { path }]);
         }
         let mut paths = Vec::new();
         for key in node.list()?.into_iter().filter(|k| k.starts_with(gfid2path::PREFIX)) {
@@ -112,7 +113,6 @@ impl Store {
             Err(Errno::ENODATA) => [b"/.glusterfs/", super::handle::handle_path(gfid).as_slice()].concat(),
             Err(e) => return Err(e),
         };
-        let path = if path.is_empty() { b"/".to_vec() } else { path };
         Ok(text(
             [b"<POSIX(", root, b"):", host.as_bytes(), b":", root, &path, b">"].concat(),
         ))
