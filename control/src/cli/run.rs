@@ -599,11 +599,11 @@ async fn volume_heal(daemon: &Daemon, volume: &str, op: &HealOp, options: &Optio
     let mut dict = OldDict::new()
         .with_str("volname", volume)
         .with_int("heal-op", op.number());
-    if let HealOp::HealCountReplica(brick) = op {
-        if let Some((host, path)) = brick.split_once(':') {
-            dict.set_str("per-replica-cmd-hostname", host);
-            dict.set_str("per-replica-cmd-path", path);
-        }
+    if let HealOp::HealCountReplica(brick) = op
+        && let Some((host, path)) = brick.split_once(':')
+    {
+        dict.set_str("per-replica-cmd-hostname", host);
+        dict.set_str("per-replica-cmd-path", path);
     }
     let reply = daemon.call(Proc::HealVolume, dict).await?;
     if !reply.ok() {

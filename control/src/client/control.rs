@@ -164,7 +164,7 @@ impl Control {
             let (control, notices) = (self.clone(), notices.clone());
             rt::spawn(async move {
                 fetcher
-                    .follow(fetched, notices, |text| control.volfile_changed(&text))
+                    .follow(fetched, notices, |_| (), |text| control.volfile_changed(&text))
                     .await;
             });
         }

@@ -251,12 +251,19 @@ impl Fetcher {
     }
 
     /// Follows the volfile for ever: `changed` gets every text that differs from the one before. A notice that comes
-    /// while another is being looked at is not lost.
-    pub async fn follow(&self, first: Fetched, notices: Notices, mut changed: impl FnMut(Bytes)) {
+    /// while another is being looked at is not lost. `connected` gets every connection that is used, the first included.
+    pub async fn follow(
+        &self,
+        first: Fetched,
+        notices: Notices,
+        mut connected: impl FnMut(&Client),
+        mut changed: impl FnMut(Bytes),
+    ) {
         let mut known = first.text.clone();
         let mut current = first;
+        connected(&current.client);
         loop {
-            let text = self.next_text(&mut current, &notices).await;
+            let text = self.next_text(&mut current, &notices, &mut connected).await;
             if text != known {
                 known = text.clone();
                 changed(text);
@@ -265,7 +272,7 @@ impl Fetcher {
     }
 
     /// Waits for a notice or the end of the connection, then asks again; changes to another server if it must.
-    async fn next_text(&self, current: &mut Fetched, notices: &Notices) -> Bytes {
+    async fn next_text(&self, current: &mut Fetched, notices: &Notices, connected: &mut impl FnMut(&Client)) -> Bytes {
         let ended = {
             let ended = std::pin::pin!(current.client.ended());
             let notified = std::pin::pin!(notices.notified());
@@ -288,6 +295,7 @@ impl Fetcher {
             if let Ok(fetched) = self.fetch(&notices.handler(), None).await {
                 tracing::info!("the volfile connection is now to {}", fetched.server);
                 *current = fetched;
+                connected(&current.client);
                 return current.text.clone();
             }
         }
@@ -498,7 +506,7 @@ mod tests {
             let following = fetcher.clone();
             rt::spawn(async move {
                 following
-                    .follow(first, notices, move |text| drop(sender.send(text)))
+                    .follow(first, notices, |_| (), move |text| drop(sender.send(text)))
                     .await;
             });
             rt::sleep(Duration::from_millis(20)).await;

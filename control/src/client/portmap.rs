@@ -162,10 +162,10 @@ impl Connector {
             .resolve(&self.brick.host)
             .await
             .map_err(|e| NoDaemon(e.to_string()))?;
-        if let Some(socket) = self.socket.as_ref().filter(|_| Resolver::is_local(&addresses)) {
-            if let (Ok(port), Some(ip)) = (self.ask(&[Address::Unix(socket.clone())]).await, addresses.first()) {
-                return Ok((*ip, port.0).into());
-            }
+        if let Some(socket) = self.socket.as_ref().filter(|_| Resolver::is_local(&addresses))
+            && let (Ok((port, _)), Some(ip)) = (self.ask(&[Address::Unix(socket.clone())]).await, addresses.first())
+        {
+            return Ok((*ip, port).into());
         }
         let daemons: Vec<Address> = addresses
             .iter()

@@ -125,10 +125,10 @@ impl Inner {
         if old.as_deref() == Some(addresses) {
             return;
         }
-        if let Some(file) = &self.file {
-            if let Err(e) = write(file, &self.remembered.borrow()) {
-                tracing::debug!("{} cannot be written: {e}", file.display());
-            }
+        if let Some(file) = &self.file
+            && let Err(e) = write(file, &self.remembered.borrow())
+        {
+            tracing::debug!("{} cannot be written: {e}", file.display());
         }
     }
 }

@@ -1,7 +1,11 @@
-//! What every process of ours does the same way: becoming a daemon, its log, its exit.
+//! Processes: what every one of ours does the same way (command line, becoming a daemon, log, exit), and the brick
+//! process.
 //!
-//! Nothing here knows what a process is for.
+//! Nothing here carries file data or decides about volumes.
 
+pub mod args;
+pub mod brick;
+pub mod daemon;
 pub mod log;
 
 pub use log::{Level, Log};
