@@ -14,6 +14,8 @@ pub(crate) trait FileOps: Clone + 'static {
     /// An open file or directory.
     type Fd: Clone + 'static;
 
+    /// New files shall have inode numbers that leave `rest` when divided by `cores`.
+    fn share_gfids(&self, cores: usize, rest: usize);
     async fn lookup(&self, c: &Caller, parent: Gfid, name: &[u8]) -> FsResult<Iatt>;
     async fn getattr(&self, c: &Caller, gfid: Gfid, fd: Option<&Self::Fd>) -> FsResult<Iatt>;
     async fn setattr(&self, c: &Caller, gfid: Gfid, fd: Option<&Self::Fd>, set: &SetAttr) -> FsResult<Iatt>;

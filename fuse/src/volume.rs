@@ -10,6 +10,10 @@ use crate::ops::{Caller, DirEntry, FileOps, Flock, LkOp, SetAttr, Statfs};
 impl FileOps for Volume {
     type Fd = Fd;
 
+    fn share_gfids(&self, cores: usize, rest: usize) {
+        Volume::share_gfids(self, cores, rest);
+    }
+
     async fn lookup(&self, c: &Caller, parent: Gfid, name: &[u8]) -> FsResult<Iatt> {
         Volume::lookup(self, c, parent, name).await
     }

@@ -4,10 +4,9 @@ use bytes::Bytes;
 
 use super::entry::{ChangedName, EntryTxn, NewInode, key};
 use super::locking::LockObject;
-use super::set::ReplicaSet;
+use super::set::{ReplicaSet, new_gfid};
 use crate::client::{Caller, Fd};
 use crate::errno::{Errno, FsResult};
-use crate::exec;
 use crate::wire::auth::utime;
 use crate::wire::fop::{CreateReq, LinkReq, MkdirReq, MknodReq, RenameReq, RmdirReq, SymlinkReq, UnlinkReq};
 use crate::wire::{Dict, Gfid, Iatt, Value, flags};
@@ -28,12 +27,6 @@ fn component(name: &[u8]) -> FsResult<Bytes> {
         return Err(Errno::ENAMETOOLONG);
     }
     Ok(Bytes::copy_from_slice(name))
-}
-
-fn new_gfid() -> Gfid {
-    let mut bytes = [0; 16];
-    exec::fill_random(&mut bytes);
-    Gfid::from_random(bytes)
 }
 
 fn gfid_req(gfid: Gfid) -> Dict {
@@ -63,7 +56,7 @@ impl ReplicaSet {
         mode: u32,
     ) -> FsResult<(Iatt, Fd)> {
         let bname = component(name)?;
-        let gfid = new_gfid();
+        let gfid = self.new_file_gfid();
         let cred = self.cred(caller, MAKES);
         let wire = self.wire_flags(flags) | flags::open::CREAT;
         let mode = libc::S_IFREG | (mode & 0o7777);
@@ -96,7 +89,7 @@ impl ReplicaSet {
     /// As [`ReplicaSet::create`].
     pub async fn mknod(&self, caller: &Caller, parent: Gfid, name: &[u8], mode: u32, rdev: u64) -> FsResult<Iatt> {
         let bname = component(name)?;
-        let gfid = new_gfid();
+        let gfid = self.new_file_gfid();
         let cred = self.cred(caller, MAKES);
         let req = MknodReq {
             pargfid: parent,
@@ -153,7 +146,7 @@ impl ReplicaSet {
         if target.is_empty() {
             return Err(Errno::ENOENT);
         }
-        let gfid = new_gfid();
+        let gfid = self.new_file_gfid();
         let cred = self.cred(caller, MAKES);
         let linkname = Bytes::copy_from_slice(target);
         let req = SymlinkReq {

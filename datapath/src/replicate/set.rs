@@ -48,8 +48,17 @@ pub(super) struct Inner {
     statuses: Cell<BrickSet>,
     on_event: RefCell<Option<Box<dyn Fn(BrickEvent)>>>,
     me: Weak<Inner>,
+    /// New files' inode numbers leave this rest when divided by that many cores.
+    gfid_share: Cell<(u64, u64)>,
     /// Inodes a healer of this core is at.
     pub(super) healing: RefCell<BTreeSet<Gfid>>,
+}
+
+/// A random gfid.
+pub(super) fn new_gfid() -> Gfid {
+    let mut bytes = [0; 16];
+    crate::exec::fill_random(&mut bytes);
+    Gfid::from_random(bytes)
 }
 
 /// A brick came or went.
@@ -110,6 +119,7 @@ impl ReplicaSet {
                 statuses: Cell::new(BrickSet::EMPTY),
                 on_event: RefCell::new(None),
                 me: me.clone(),
+                gfid_share: Cell::new((1, 0)),
                 healing: RefCell::default(),
                 fds,
                 spec,
@@ -121,6 +131,25 @@ impl ReplicaSet {
     /// What is told whenever a brick comes or goes.
     pub fn on_event(&self, told: impl Fn(BrickEvent) + 'static) {
         self.0.on_event.replace(Some(Box::new(told)));
+    }
+
+    /// Gives new files (not directories, which spread the load) inode numbers that leave `rest` when divided by
+    /// `cores`: where several cores share a mount by inode number, a new file then belongs to the core that made it.
+    pub fn share_gfids(&self, cores: usize, rest: usize) {
+        if rest < cores {
+            self.0.gfid_share.set((cores as u64, rest as u64));
+        }
+    }
+
+    /// A gfid for a new file, see [`ReplicaSet::share_gfids`].
+    pub(super) fn new_file_gfid(&self) -> Gfid {
+        let (cores, rest) = self.0.gfid_share.get();
+        loop {
+            let gfid = new_gfid();
+            if gfid.ino() % cores == rest {
+                return gfid;
+            }
+        }
     }
 
     /// The topology.

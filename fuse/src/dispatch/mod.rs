@@ -80,6 +80,8 @@ pub(crate) struct Core<V: FileOps> {
 impl<V: FileOps> Core<V> {
     /// Core number `index` of the router's.
     pub(crate) fn new(index: usize, ops: V, router: Router, behaviour: Behaviour) -> Core<V> {
+        // What this core creates it owns, so that a file's handles, locks and writes meet on one core.
+        ops.share_gfids(router.cores(), index);
         Core {
             index,
             ops,

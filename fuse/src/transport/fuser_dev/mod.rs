@@ -108,7 +108,7 @@ fn negotiate(config: &TransportConfig, kernel: &mut KernelConfig) {
         kernel.set_max_write(most).ok();
     }
     if let Err(most) = kernel.set_max_readahead(config.max_write) {
-        nearest("read-ahead", config.max_write.into(), most.into());
+        // Usual: the kernel offers its default here. The mount raises it afterwards, see `crate::mount`.
         kernel.set_max_readahead(most).ok();
     }
     if let Err(least) = kernel.set_max_background(config.max_background) {
