@@ -88,16 +88,8 @@ impl PosixLocks {
     /// RELEASE, or FLUSH without an owner: the locks taken through the fd go; requests waiting through it end with
     /// `EAGAIN`.
     pub fn drop_fd(&mut self, client: ClientId, fd: i64, wakeups: &mut Vec<Wakeup>) {
-        self.clear(
-            |l| l.owner.client == client && l.fd == fd,
-            |l| l.owner.client == client && l.fd == fd,
-            wakeups,
-        );
-    }
-
-    /// Drops everything of a client that is gone.
-    pub fn drop_client(&mut self, client: ClientId, wakeups: &mut Vec<Wakeup>) {
-        self.clear(|l| l.owner.client == client, |l| l.owner.client == client, wakeups);
+        let meant = |l: &PosixLock| l.owner.client == client && l.fd == fd;
+        self.clear(meant, |l, _| meant(l), wakeups);
     }
 
     /// Drops the held and the waiting locks the two predicates choose and returns how many; waiting ones end with
@@ -105,13 +97,13 @@ impl PosixLocks {
     pub fn clear(
         &mut self,
         held: impl Fn(&PosixLock) -> bool,
-        waiting: impl Fn(&PosixLock) -> bool,
+        waiting: impl Fn(&PosixLock, RequestId) -> bool,
         wakeups: &mut Vec<Wakeup>,
     ) -> usize {
         let before = self.len();
         self.held.retain(|l| !held(l));
         self.waiting.retain(|(l, request)| {
-            let drop = waiting(l);
+            let drop = waiting(l, *request);
             if drop {
                 wakeups.push(Wakeup {
                     request: *request,

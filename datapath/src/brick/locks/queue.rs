@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::{ClientId, Outcome, Owner, RequestId, Wakeup};
+use super::{Outcome, Owner, RequestId, Wakeup};
 use crate::errno::{Errno, FsResult};
 
 /// What is locked, and when two such things cannot be held by different owners at once.
@@ -128,12 +128,6 @@ impl<S: Shape> Queue<S> {
             .ok_or(Errno::EINVAL)?;
         self.held.remove(at);
         Ok(())
-    }
-
-    /// Drops everything of a client that is gone; its waiting requests end with `EAGAIN`. The caller re-grants.
-    /// Returns whether anything was dropped.
-    pub fn drop_client(&mut self, client: ClientId, wakeups: &mut Vec<Wakeup>) -> bool {
-        self.clear(|e| e.owner.client == client, |e| e.owner.client == client, wakeups) > 0
     }
 
     /// Drops the held and the waiting locks the two predicates choose and returns how many; waiting ones end with

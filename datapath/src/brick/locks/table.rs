@@ -1,13 +1,13 @@
 //! The lock table of a brick: every inode with a lock, its domains, and the operations of the wire on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::posix::PosixLocks;
 use super::queue::{Entry, NotifyClock, Queue, Shape};
 use super::{
     ClearKind, ClientId, ContendedLock, Contention, Effects, EntrylkRequest, InodelkRequest, LockKind, LockOp,
-    LockOptions, Outcome, Owner, PosixLock, PosixRequest, Range,
+    LockOptions, Outcome, Owner, PosixLock, PosixRequest, Range, RequestId,
 };
 use crate::errno::{Errno, FsResult};
 use crate::wire::Gfid;
@@ -251,19 +251,35 @@ impl LockTable {
 
     /// The client is gone: all its locks go, its waiting calls end with `EAGAIN`, others are granted.
     pub fn disconnect(&mut self, now_ns: u64, client: ClientId, fx: &mut Effects) {
+        self.sweep(now_ns, fx, |owner, _| owner.client == client, true);
+    }
+
+    /// Nobody waits for these calls any more: they end with `EAGAIN`, and what they held up is granted.
+    pub fn cancel(&mut self, now_ns: u64, calls: &BTreeSet<RequestId>, fx: &mut Effects) {
+        self.sweep(now_ns, fx, |_, request| calls.contains(&request), false);
+    }
+
+    /// Drops the waiting locks that `meant` chooses, and the held ones too if `held`.
+    fn sweep(&mut self, now_ns: u64, fx: &mut Effects, meant: impl Fn(&Owner, RequestId) -> bool, held: bool) {
         let clock = self.clock(now_ns);
         for (gfid, locks) in &mut self.inodes {
             for (name, queue) in &mut locks.inode.0 {
-                if queue.drop_client(client, &mut fx.wakeups) {
+                let chosen = |e: &Entry<InodeShape>| meant(&e.owner, e.request);
+                if queue.clear(|e| held && chosen(e), chosen, &mut fx.wakeups) > 0 {
                     regrant(queue, clock, fx, |e| inode_contention(*gfid, name, e));
                 }
             }
             for (name, queue) in &mut locks.entry.0 {
-                if queue.drop_client(client, &mut fx.wakeups) {
+                let chosen = |e: &Entry<EntryShape>| meant(&e.owner, e.request);
+                if queue.clear(|e| held && chosen(e), chosen, &mut fx.wakeups) > 0 {
                     regrant(queue, clock, fx, |e| entry_contention(*gfid, name, e));
                 }
             }
-            locks.posix.drop_client(client, &mut fx.wakeups);
+            // A held record lock has no call left that could be meant.
+            let owner_meant = |l: &PosixLock| held && meant(&l.owner, RequestId(0));
+            locks
+                .posix
+                .clear(owner_meant, |l, request| meant(&l.owner, request), &mut fx.wakeups);
         }
         self.inodes.retain(|_, locks| {
             locks.inode.tidy();
@@ -375,7 +391,7 @@ impl LockTable {
         };
         let cleared = inode.posix.clear(
             |l| kind.held() && l.range.overlaps(range),
-            |l| kind.waiting() && l.range.overlaps(range),
+            |l, _| kind.waiting() && l.range.overlaps(range),
             &mut fx.wakeups,
         );
         self.tidy(gfid);

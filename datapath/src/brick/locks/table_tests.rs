@@ -402,6 +402,27 @@ fn clear_locks_drops_what_was_asked_for() {
 }
 
 #[test]
+fn a_cancelled_call_no_longer_holds_up_others() {
+    let mut b = Bench::default();
+    let (x, y, z) = (owner(1, "x"), owner(2, "y"), owner(3, "z"));
+    assert_eq!(b.inodelk(&x, Try(Read), 0, 0), Ok(Outcome::Granted));
+    assert_eq!(b.inodelk(&y, Wait(Write), 0, 0), Ok(Outcome::Queued)); // 2
+    assert_eq!(b.inodelk(&z, Wait(Read), 0, 0), Ok(Outcome::Queued)); // 3
+    assert_eq!(b.lk(&x, 0, Try(Write), 0, 0), Ok(Outcome::Granted));
+    assert_eq!(b.lk(&y, 0, Wait(Write), 0, 0), Ok(Outcome::Queued)); // 5
+    b.table.cancel(0, &[RequestId(2), RequestId(5)].into(), &mut b.fx);
+    assert_eq!(
+        b.woken(),
+        [(2, Err(Errno::EAGAIN)), (3, Ok(())), (5, Err(Errno::EAGAIN))]
+    );
+    assert_eq!(
+        (b.table.inodelk_count(FILE), b.table.posixlk_count(FILE)),
+        (2, 1),
+        "held locks stay"
+    );
+}
+
+#[test]
 fn commands_of_the_wire() {
     assert_eq!(inodelk_op(0, 1), Err(Errno::EOPNOTSUPP));
     assert_eq!(inodelk_op(1, 0), Ok(Try(Read)));

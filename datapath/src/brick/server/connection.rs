@@ -93,7 +93,7 @@ impl Conn {
         if !self.closed.replace(true) {
             self.outbox.close();
             self.stream.abort();
-            self.finished.notify_one();
+            self.finished.notify_waiters();
         }
     }
 
@@ -141,6 +141,18 @@ impl Conn {
         InFlight(Rc::clone(self))
     }
 
+    /// Whether requests are under way in tasks.
+    pub fn is_busy(&self) -> bool {
+        self.in_flight.get() > 0
+    }
+
+    /// Waits until no request is under way.
+    pub async fn idle(&self) {
+        while self.is_busy() {
+            self.finished.notified().await;
+        }
+    }
+
     /// Waits until another request may be read: the back-pressure of a slow disk and of a client that does not
     /// take its replies.
     async fn room(&self) {
@@ -158,7 +170,7 @@ pub struct InFlight(Rc<Conn>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.set(self.0.in_flight.get() - 1);
-        self.0.finished.notify_one();
+        self.0.finished.notify_waiters();
     }
 }
 

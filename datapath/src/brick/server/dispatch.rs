@@ -11,8 +11,9 @@ use super::auth::Peer;
 use super::connection::Conn;
 use super::fops;
 use super::request::Ctx;
-use super::setvolume::{self, State};
+use super::setvolume::{self, Admission, Refusal, State};
 use crate::errno::Errno;
+use crate::exec;
 use crate::rpc::Record;
 use crate::wire::dump::{self, DumpRsp, GfCommonRsp};
 use crate::wire::fop::{Proc, Request};
@@ -142,8 +143,7 @@ fn call_dump(conn: &Conn, header: &CallHeader, d: &mut Decoder<'_>) -> Result<()
 fn call_handshake(brick: &Rc<Brick>, conn: &Rc<Conn>, header: &CallHeader, d: &mut Decoder<'_>) -> Result<(), Refused> {
     match handshake::Proc::from_u32(header.proc) {
         Some(handshake::Proc::Setvolume) => {
-            let reply = set_volume(brick, conn, &SetvolumeReq::decode(d)?);
-            conn.reply(header.xid, &reply, None);
+            set_volume(brick, conn, header.xid, &SetvolumeReq::decode(d)?);
         }
         Some(handshake::Proc::Ping) => conn.reply(header.xid, &GfCommonRsp::default(), None),
         Some(handshake::Proc::SetLkVer) => {
@@ -163,51 +163,83 @@ fn call_handshake(brick: &Rc<Brick>, conn: &Rc<Conn>, header: &CallHeader, d: &m
     Ok(())
 }
 
-/// SETVOLUME (wire-protocol.md 4.5).
-fn set_volume(brick: &Rc<Brick>, conn: &Rc<Conn>, req: &SetvolumeReq) -> SetvolumeRsp {
-    let config = brick.config();
+/// SETVOLUME (wire-protocol.md 4.5). The answer waits for what an older connection of the same client has at the disk.
+fn set_volume(brick: &Rc<Brick>, conn: &Rc<Conn>, xid: u32, req: &SetvolumeReq) {
     let state = State {
         stopping: brick.stopping.is_set(),
         child_up: brick.child_up.get(),
     };
-    let admitted = setvolume::check(&config, state, conn.peer, &req.dict).and_then(|admission| {
-        let (uuid, subdir) = (admission.uuid.clone(), admission.subdir.clone());
-        let version = admission.version.clone();
-        brick
-            .enter(conn, admission)
-            .map(|_| (uuid.clone(), version))
-            .map_err(|errno| {
-                let text = match (errno, subdir) {
-                    (Errno::ENOENT, Some(dir)) => format!("subdirectory for mount \"/{dir}\" is not found"),
-                    (Errno::ESTALE, _) => format!("a newer connection of {uuid} is being served"),
-                    (e, _) => e.to_string(),
-                };
-                setvolume::Refusal {
+    let admission = match setvolume::check(&brick.config(), state, conn.peer, &req.dict) {
+        Ok(admission) => admission,
+        Err(refusal) => return refuse_client(brick, conn, xid, &refusal),
+    };
+    let busy = brick.make_way(&admission);
+    if busy.is_empty() {
+        return let_in(brick, conn, xid, admission);
+    }
+    let (brick, conn) = (Rc::clone(brick), Rc::clone(conn));
+    exec::spawn(async move {
+        for old in busy {
+            old.idle().await;
+        }
+        if !conn.is_closed() {
+            let_in(&brick, &conn, xid, admission);
+        }
+    });
+}
+
+fn let_in(brick: &Rc<Brick>, conn: &Rc<Conn>, xid: u32, admission: Admission) {
+    let (uuid, subdir, version) = (
+        admission.uuid.clone(),
+        admission.subdir.clone(),
+        admission.version.clone(),
+    );
+    match brick.enter(conn, admission) {
+        Ok(_) => {
+            tracing::info!(peer = %conn.peer_text, "accepted client from {uuid} (version: {version})");
+            let dict = setvolume::success(&brick.config());
+            conn.reply(
+                xid,
+                &SetvolumeRsp {
+                    op_ret: 0,
+                    op_errno: Errno::EINVAL.0,
+                    dict,
+                },
+                None,
+            );
+        }
+        Err(errno) => {
+            let text = match (errno, subdir) {
+                (Errno::ENOENT, Some(dir)) => format!("subdirectory for mount \"/{dir}\" is not found"),
+                (Errno::ESTALE, _) => format!("a newer connection of {uuid} is being served"),
+                (e, _) => e.to_string(),
+            };
+            refuse_client(
+                brick,
+                conn,
+                xid,
+                &Refusal {
                     errno,
                     text,
                     child_down: false,
-                }
-            })
-    });
-    match admitted {
-        Ok((uuid, version)) => {
-            tracing::info!(peer = %conn.peer_text, "accepted client from {uuid} (version: {version})");
-            SetvolumeRsp {
-                op_ret: 0,
-                op_errno: Errno::EINVAL.0,
-                dict: setvolume::success(&config),
-            }
-        }
-        Err(refusal) => {
-            tracing::warn!(peer = %conn.peer_text, "SETVOLUME refused: {}", refusal.text);
-            let dict = setvolume::failure(&config, &refusal);
-            SetvolumeRsp {
-                op_ret: -1,
-                op_errno: refusal.errno.0,
-                dict,
-            }
+                },
+            );
         }
     }
+}
+
+fn refuse_client(brick: &Brick, conn: &Conn, xid: u32, refusal: &Refusal) {
+    tracing::warn!(peer = %conn.peer_text, "SETVOLUME refused: {}", refusal.text);
+    let dict = setvolume::failure(&brick.config(), refusal);
+    conn.reply(
+        xid,
+        &SetvolumeRsp {
+            op_ret: -1,
+            op_errno: refusal.errno.0,
+            dict,
+        },
+        None,
+    );
 }
 
 fn call_fop(

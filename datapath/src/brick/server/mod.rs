@@ -161,8 +161,23 @@ impl Brick {
         }
     }
 
-    /// Lets a client in over `conn`. Older connections of the same client instance are broken and cleaned up
-    /// first, so that nothing of theirs can take effect later.
+    /// Breaks and cleans up older connections of the same client instance, so that nothing of theirs can take effect
+    /// once the newer one is in. Gives those with requests still at the disk: they must be waited for.
+    fn make_way(&self, admission: &Admission) -> Vec<Rc<Conn>> {
+        let entrance = self.clients.borrow().entrance(&admission.uuid);
+        let Entrance::Enter(older) = entrance else {
+            return Vec::new();
+        };
+        let mut busy = Vec::new();
+        for old in older {
+            tracing::info!(client = %old.admission.uuid, "fenced: replaced by {}", admission.uuid);
+            busy.extend(old.connections().into_iter().filter(|c| c.is_busy()));
+            self.fence(&old);
+        }
+        busy
+    }
+
+    /// Lets a client in over `conn`, after [`Brick::make_way`].
     ///
     /// # Errors
     /// `ENOENT`: the sub-directory does not exist. `ESTALE`: a newer connection of this client is here.
@@ -173,10 +188,7 @@ impl Brick {
             Entrance::Join(client) => client,
             Entrance::Enter(older) => {
                 let root = self.find_root(admission.subdir.as_deref())?;
-                for old in older {
-                    tracing::info!(client = %old.admission.uuid, "fenced: replaced by {}", admission.uuid);
-                    self.fence(&old);
-                }
+                older.iter().for_each(|old| self.fence(old));
                 self.clients.borrow_mut().add(admission, root)
             }
         };
@@ -215,15 +227,26 @@ impl Brick {
         self.tear_down(client);
     }
 
-    /// The connection has ended: if it was its client's last, the client's locks and files go.
+    /// The connection has ended: if it was its client's last, the client's locks and files go. Otherwise only its
+    /// waiting lock calls end, since nobody could be told of a grant.
     fn disconnected(&self, conn: &Rc<Conn>) {
         conn.abort();
         self.conns.borrow_mut().remove(&conn.id);
         let Some(client) = conn.set_client(None) else { return };
         if client.detach(conn) {
             tracing::info!(peer = %conn.peer_text, client = %client.admission.uuid, "client disconnected");
-            self.tear_down(&client);
+            return self.tear_down(&client);
         }
+        let waiting = self.waiting.borrow();
+        let calls = waiting
+            .iter()
+            .filter(|(_, w)| Rc::ptr_eq(&w.conn, conn))
+            .map(|(id, _)| *id)
+            .collect();
+        drop(waiting);
+        let mut fx = Effects::default();
+        self.locks.borrow_mut().cancel(self.now_ns(), &calls, &mut fx);
+        self.settle(fx);
     }
 
     /// Releases what a client held: all kinds of locks, waiting ones included, then its open files.

@@ -215,6 +215,71 @@ fn a_client_that_dies_while_waiting_leaves_the_queue() {
 }
 
 #[test]
+fn the_waiting_calls_of_a_lost_connection_end_with_it() {
+    with_brick(config(), async |lab| {
+        let (a, b) = (Raw::join(&lab, "a").await, Raw::join(&lab, "b").await);
+        let second = Raw::join(&lab, "b").await;
+        a.create("f", gfid(1)).await;
+        locking::inodelk(&a, gfid(1), 1, 1).await.unwrap();
+        let args = locking::inodelk_req(gfid(1), 2, 1);
+        let _lost = second
+            .conn
+            .call(program::FOP, Proc::Inodelk as u32, &second.credential(), &args, None);
+        until("the call waits", || lab.server.status().waiting_calls == 1).await;
+        second.leave(&lab).await;
+        assert_eq!(
+            lab.server.status().waiting_calls,
+            0,
+            "its client lives on, but nobody would hear of the grant"
+        );
+        locking::inodelk(&a, gfid(1), 1, 2).await.unwrap();
+        assert!(lab.server.status().locks.is_empty());
+        locking::inodelk(&b, gfid(1), 1, 1).await.unwrap();
+    });
+}
+
+#[test]
+fn a_fenced_connection_finishes_its_disk_writes_before_the_new_one_enters() {
+    with_brick(config(), async |lab| {
+        let old = Raw::connect(&lab).await;
+        assert_eq!(old.set_volume(request_as("CTX_ID:x-RECON_NO:-1")).await.op_ret, 0);
+        let fd = old.create("f", gfid(1)).await.fd as i64;
+        let data = Bytes::from(vec![1u8; 1 << 20]);
+        let direct = libc::O_DIRECT as u32;
+        old.write_with(gfid(1), fd, 0, data.clone(), direct, Dict::null())
+            .await
+            .unwrap();
+        for n in 0..8u64 {
+            let size = data.len() as u32;
+            let req = WriteReq {
+                gfid: gfid(1),
+                fd,
+                offset: n << 20,
+                size,
+                flag: direct,
+                xdata: Dict::null(),
+            };
+            let cred = old.credential();
+            let _lost = old
+                .conn
+                .call(program::FOP, Proc::Write as u32, &cred, &req, Some(data.clone()));
+        }
+        // A call behind the writes: its reply says that all of them were started.
+        assert!(old.lookup("f").await.is_ok());
+        let new = Raw::connect(&lab).await;
+        assert_eq!(new.set_volume(request_as("CTX_ID:x-RECON_NO:-2")).await.op_ret, 0);
+        let before = std::fs::metadata(lab.root.join("f")).unwrap();
+        exec::sleep(Duration::from_millis(50)).await;
+        let after = std::fs::metadata(lab.root.join("f")).unwrap();
+        assert_eq!(
+            (before.len(), before.modified().unwrap()),
+            (after.len(), after.modified().unwrap())
+        );
+        assert_eq!(after.len(), 8 << 20, "what was started has been finished");
+    });
+}
+
+#[test]
 fn sub_directory_mounts_see_a_root() {
     with_brick(config(), async |lab| {
         let a = Raw::join(&lab, "a").await;
