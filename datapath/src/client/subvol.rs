@@ -22,7 +22,7 @@ use crate::rpc::{Connection, RpcError};
 use crate::wire::auth::{Credential, GlusterfsCred};
 use crate::wire::callback::{EntrylkContention, InodelkContention};
 use crate::wire::dump::{DumpReq, DumpRsp};
-use crate::wire::fop::{self, Fop, OpenReq, OpendirReq, ReadReq, WriteReq};
+use crate::wire::fop::{self, Fop, OpenReq, OpendirReq, ReadReq, ReleaseReq, ReleasedirReq, WriteReq};
 use crate::wire::handshake::{SetvolumeReq, SetvolumeRsp};
 use crate::wire::rpc::CallHeader;
 use crate::wire::xdr::{Decoder, Xdr};
@@ -284,6 +284,8 @@ impl Subvol {
         }
         for (fd, reply) in under_way {
             match reply.await {
+                // Closed meanwhile: nobody else knows this number.
+                Ok(rsp) if fd.is_released() => drop(give_back(connection, &fd, rsp.fd)),
                 Ok(rsp) => fd.set_remote(self.0.brick, Some(rsp.fd)),
                 // A file the brick does not have yet: heal brings it, the anonymous fd serves until then.
                 Err(e) => tracing::debug!("{}: {} not re-opened: {e}", self.name(), fd.gfid()),
@@ -305,12 +307,41 @@ impl Subvol {
                 xdata: Dict::null(),
             },
         );
-        let (fd, brick) = (fd.clone(), self.0.brick);
+        let (fd, subvol) = (fd.clone(), self.clone());
         exec::spawn(async move {
-            if let Ok(rsp) = reply.await {
-                fd.set_remote(brick, Some(rsp.fd));
+            let Ok(rsp) = reply.await else { return };
+            let session = subvol.0.session.borrow().clone();
+            match session {
+                Some(connection) if fd.is_released() || fd.remote(subvol.0.brick).is_some() => {
+                    drop(give_back(&connection, &fd, rsp.fd));
+                }
+                _ => fd.set_remote(subvol.0.brick, Some(rsp.fd)),
             }
         });
+    }
+}
+
+/// Releases a number that is of no use.
+fn give_back(connection: &Connection, fd: &Fd, number: i64) -> Reply<fop::CommonRsp> {
+    let cred = Credential::V3(GlusterfsCred {
+        lk_owner: Bytes::from_static(&[0; 4]),
+        ..GlusterfsCred::default()
+    });
+    let (gfid, xdata) = (fd.gfid(), Dict::new());
+    if fd.is_dir() {
+        let req = ReleasedirReq {
+            gfid,
+            fd: number,
+            xdata,
+        };
+        Reply::new(connection.call(program::FOP, ReleasedirReq::PROC as u32, &cred, &req, None))
+    } else {
+        let req = ReleaseReq {
+            gfid,
+            fd: number,
+            xdata,
+        };
+        Reply::new(connection.call(program::FOP, ReleaseReq::PROC as u32, &cred, &req, None))
     }
 }
 

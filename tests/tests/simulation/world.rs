@@ -25,6 +25,8 @@ const CLIENT: HostId = HostId(100);
 const HEALER: HostId = HostId(101);
 const VOLUME_ID: Gfid = Gfid([0xa5; 16]);
 const OPERATIONS: usize = 150;
+/// Time for the client to notice a misfortune before the next one may be chosen.
+const NOTICED: Duration = Duration::from_millis(50);
 const FILE_BYTES: u64 = 256 * 1024;
 
 /// Six bricks, one client, one self-heal daemon.
@@ -36,6 +38,7 @@ pub struct World {
     pub daemon: HealDaemon,
     down: Rc<RefCell<Vec<bool>>>,
     errors: Cell<u32>,
+    last_misfortune: Cell<Duration>,
 }
 
 fn host(brick: usize) -> HostId {
@@ -113,7 +116,7 @@ impl World {
         let daemon = HealDaemon::start(healer.clone());
         let woken = daemon.clone();
         healer.on_event(move |_| woken.bricks_changed());
-        World { sim, root, volume, healer, daemon, down: Rc::new(RefCell::new(vec![false; BRICKS])), errors: Cell::new(0) }
+        World { sim, root, volume, healer, daemon, down: Rc::new(RefCell::new(vec![false; BRICKS])), errors: Cell::new(0), last_misfortune: Cell::default() }
     }
 
     /// How many operations the application saw fail.
@@ -135,13 +138,17 @@ impl World {
         self.down.borrow_mut()[brick] = false;
     }
 
-    /// Now and then something happens to a brick; never to more than two at once.
+    /// Now and then something happens to a brick; never to more than two at once, so that a quorum is always up.
     fn misfortune(&self) {
+        if self.sim.elapsed() < self.last_misfortune.get() + NOTICED {
+            return;
+        }
+        self.last_misfortune.set(self.sim.elapsed());
         let brick = (exec::random_u64() % BRICKS as u64) as usize;
         let down: Vec<usize> = (0..BRICKS).filter(|&b| self.down.borrow()[b]).collect();
         if self.down.borrow()[brick] {
             self.restart(brick);
-        } else if down.len() < 2 {
+        } else if down.len() < 2 && self.volume.up().len() >= BRICKS - 1 {
             match exec::random_u64() % 3 {
                 0 | 1 => self.kill(brick),
                 _ => self.sim.reset_connections(CLIENT, host(brick)),
@@ -163,7 +170,11 @@ impl World {
                 continue;
             }
             let report = self.healer.heal_info().await;
-            if report.iter().all(|b| b.error.is_none() && b.entries.is_empty()) {
+            let mut clean = report.iter().all(|b| b.error.is_none() && b.entries.is_empty());
+            for brick in 0..BRICKS {
+                clean &= self.healer.heal_count(brick).await == Ok(0);
+            }
+            if clean {
                 return;
             }
         }

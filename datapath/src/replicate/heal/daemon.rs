@@ -13,6 +13,9 @@ use crate::replicate::ReplicaSet;
 const AGAIN_SOON: Duration = Duration::from_millis(200);
 /// Pause after a crawl that left something while all bricks are up: a writer or another healer is at it.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often a brick's index is looked at although nothing came or went: what another client could not reach, or what
+/// a full disk refused, is found this way.
+const LOOK: Duration = Duration::from_secs(5);
 /// Crawls remembered per brick for `heal statistics`.
 const HISTORY: usize = 50;
 
@@ -121,8 +124,27 @@ impl HealDaemon {
             } else {
                 set.options().heal_timeout
             };
-            // Woken early or not: either way it is time to look.
-            let _ = exec::timeout(pause, self.0.wake[brick].notified()).await;
+            self.pause(brick, pause).await;
+        }
+    }
+
+    /// Waits for `pause`, for a wake-up, or until the brick's index is no longer empty.
+    async fn pause(&self, brick: usize, pause: Duration) {
+        let end = exec::now() + pause;
+        loop {
+            let left = end - exec::now();
+            if left.is_zero() {
+                return;
+            }
+            if exec::timeout(left.min(LOOK), self.0.wake[brick].notified())
+                .await
+                .is_ok()
+            {
+                return;
+            }
+            if left > LOOK && self.may_heal(brick) && self.0.set.heal_count(brick).await.is_ok_and(|n| n > 0) {
+                return;
+            }
         }
     }
 

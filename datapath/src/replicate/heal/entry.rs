@@ -14,7 +14,7 @@ use crate::errno::{Errno, FsResult};
 use crate::replicate::locking::LockObject;
 use crate::replicate::pending::{Counters, Slot};
 use crate::replicate::{Answers, BrickSet, ReplicaSet};
-use crate::wire::auth::GlusterfsCred;
+use crate::wire::auth::{GlusterfsCred, utime};
 use crate::wire::fop::{
     Iatt2Rsp, LinkReq, LookupReq, MkdirReq, MknodReq, OpendirReq, ReaddirpReq, ReadlinkReq, ReleasedirReq, RmdirReq,
     SymlinkReq, UnlinkReq,
@@ -337,6 +337,15 @@ impl ReplicaSet {
         if !exists {
             self.mark_new(stat, brick, holders, cred).await;
         }
+        // A new inode has the model's times from the first moment: the brick's own clock must not enter. One that
+        // exists gets another name and keeps its times.
+        let times = if exists { 0 } else { utime::CTIME | utime::MTIME | utime::ATIME };
+        let cred = &GlusterfsCred {
+            flags: times,
+            ctime_sec: stat.ctime as u64,
+            ctime_nsec: stat.ctime_nsec,
+            ..cred.clone()
+        };
         let (gfid, bname, mode) = (stat.gfid, name.clone(), stat.mode);
         let xdata = Dict::new().with("gfid-req", Value::Gfid(gfid));
         match stat.file_type() {
