@@ -8,8 +8,11 @@ use crate::client::{Caller, Fd, SetAttr, TimeSet};
 use crate::errno::{Errno, FsResult};
 use crate::exec;
 use crate::wire::auth::utime;
-use crate::wire::fop::{RemovexattrReq, SetattrReq, SetxattrReq};
-use crate::wire::{Dict, Gfid, Iatt, Key, Value, flags};
+use crate::wire::fop::{LookupReq, RemovexattrReq, SetattrReq, SetxattrReq};
+use crate::wire::{Dict, Gfid, Iatt, Key, MdataIatt, Value, flags};
+
+/// The xattr that holds the times of the ctime feature.
+const MDATA: &str = "trusted.glusterfs.mdata";
 
 impl ReplicaSet {
     /// Changes attributes; a new size is a truncate.
@@ -90,6 +93,59 @@ impl ReplicaSet {
             xdata: Dict::new(),
         };
         self.metadata_txn(gfid, |_, s| s.call(&cred, &req)).await.map(drop)
+    }
+
+    /// Gives the root directory the same times on all bricks, when a brick has none stored yet: a new brick's root
+    /// has only those of its directory, which differ (brick-and-replicate.md B.10).
+    ///
+    /// # Errors
+    /// As [`ReplicaSet::setxattr`].
+    pub async fn settle_root_times(&self) -> FsResult<()> {
+        if !self.options().utime || self.options().read_only {
+            return Ok(());
+        }
+        let xdata = Dict::new().with(MDATA, Value::Int(1));
+        let req = LookupReq {
+            gfid: Gfid::ROOT,
+            xdata,
+            ..LookupReq::default()
+        };
+        let cred = self.own_cred(0);
+        let answers = self.ask(self.up(), |_, s| s.call(&cred, &req)).await;
+        if answers.iter().all(|(_, r)| r.xdata.contains(MDATA)) {
+            return Ok(());
+        }
+        let stored = answers
+            .iter()
+            .find(|(_, r)| r.xdata.contains(MDATA))
+            .map(|(_, r)| r.prestat);
+        let newest = || {
+            answers
+                .iter()
+                .map(|(_, r)| r.prestat)
+                .max_by_key(|s| (s.mtime, s.mtime_nsec))
+        };
+        let Some(from) = stored.or_else(newest) else {
+            return Err(answers.errno());
+        };
+        let times = MdataIatt {
+            atime: from.atime,
+            mtime: from.mtime,
+            ctime: from.ctime,
+            atime_nsec: from.atime_nsec,
+            mtime_nsec: from.mtime_nsec,
+            ctime_nsec: from.ctime_nsec,
+        };
+        let dict = Dict::new().with("set-ctime-mdata", Value::Mdata(times));
+        let req = SetxattrReq {
+            gfid: Gfid::ROOT,
+            flags: 0,
+            dict,
+            xdata: Dict::new(),
+        };
+        self.metadata_txn(Gfid::ROOT, |_, s| s.call(&cred, &req))
+            .await
+            .map(drop)
     }
 
     /// Removes one xattr.

@@ -106,6 +106,7 @@ impl World {
         for brick in 0..BRICKS {
             let dir = root.join(format!("brick{brick}"));
             std::fs::create_dir_all(&dir).expect("brick directory");
+            std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("mode");
             init_brick(&dir, VOLUME_ID).expect("a new brick");
             start_brick(brick, dir);
         }
@@ -148,7 +149,7 @@ impl World {
         let down: Vec<usize> = (0..BRICKS).filter(|&b| self.down.borrow()[b]).collect();
         if self.down.borrow()[brick] {
             self.restart(brick);
-        } else if down.len() < 2 && self.volume.up().len() >= BRICKS - 1 {
+        } else if down.len() < 2 && self.volume.trusted().len() >= BRICKS - 1 {
             match exec::random_u64() % 3 {
                 0 | 1 => self.kill(brick),
                 _ => self.sim.reset_connections(CLIENT, host(brick)),
@@ -206,6 +207,7 @@ fn random_below(n: usize) -> usize {
 /// A sequence of operations under faults; every one is noted in the model once it succeeded.
 pub async fn workload(world: &World) -> Model {
     world.volume.ready().await;
+    world.volume.settle_root_times().await.expect("the root's times");
     let mut model = Model::default();
     let mut dirs = vec![Gfid::ROOT];
     for n in 0..OPERATIONS {
@@ -216,7 +218,7 @@ pub async fn workload(world: &World) -> Model {
             world.errors.set(world.errors.get() + 1);
             println!("operation {n} failed: {e}");
         }
-        sleep(Duration::from_millis(exec::random_u64() % 30)).await;
+        sleep(Duration::from_millis(exec::random_u64() % 100)).await;
     }
     model
 }

@@ -7,11 +7,15 @@ use crate::errno::{Errno, FsResult};
 use crate::exec::{self, sync::Semaphore};
 use crate::replicate::ReplicaSet;
 use crate::replicate::pending::Counters;
-use crate::wire::fop::{GetxattrReq, OpendirReq, ReaddirReq, ReaddirpReq, ReleasedirReq, UnlinkReq};
+use crate::wire::fop::{
+    GetxattrReq, OpendirReq, ReaddirReq, ReaddirpReq, ReleasedirReq, RmdirReq, UnlinkReq, XattropReq,
+};
 use crate::wire::{Dict, Gfid, Value};
 
 /// The virtual directories of a brick that list what may need heal.
 pub(super) const INDICES: [&str; 2] = ["glusterfs.xattrop_index_gfid", "glusterfs.xattrop_dirty_gfid"];
+/// The virtual directory of directories whose changed names are remembered.
+const NAMES: &str = "glusterfs.xattrop_entry_changes_gfid";
 /// Bytes asked for per READDIR.
 const LISTING_BYTES: u32 = 128 * 1024;
 
@@ -124,13 +128,52 @@ impl ReplicaSet {
                 }
             }
         }
+        self.crawl_names(brick, &mut summary).await?;
         Ok(summary)
+    }
+
+    /// Names that were remembered for a brick that was away: once their directory is healed, or gone, they go.
+    async fn crawl_names(&self, brick: usize, summary: &mut CrawlSummary) -> FsResult<()> {
+        let directory = self.index_directory(brick, NAMES).await?;
+        for gfid in self.index_entries(brick, directory).await? {
+            let outcome = self.heal_indexed(brick, directory, gfid).await;
+            summary.add(outcome);
+            if outcome == Outcome::Nothing && self.up().len() == self.bricks() {
+                self.purge_names(brick, directory, gfid).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn purge_names(&self, brick: usize, directory: Gfid, gfid: Gfid) {
+        let dict = self.0.keys.operand(Some(Counters::ZERO), |_| Counters::ZERO);
+        let xdata = Dict::new().with("glusterfs.xattrop-purge-index", Value::Int(1));
+        let flags = crate::wire::flags::xattrop::ADD_ARRAY;
+        let (subvol, cred) = (self.subvol(brick), self.own_cred(0));
+        let req = XattropReq {
+            gfid,
+            flags,
+            dict,
+            xdata,
+        };
+        if let Err(Errno::ENOENT | Errno::ESTALE) = subvol.call(&cred, &req).await {
+            let bname = Bytes::from(gfid.to_string());
+            let req = RmdirReq {
+                pargfid: directory,
+                xflags: 1,
+                bname,
+                xdata: Dict::null(),
+            };
+            if let Err(e) = subvol.call(&cred, &req).await {
+                tracing::debug!("{}: names of {gfid} not removed: {e}", subvol.name());
+            }
+        }
     }
 
     async fn heal_indexed(&self, brick: usize, directory: Gfid, gfid: Gfid) -> Outcome {
         // Every brick's index lists the same inodes: one healer of this daemon is enough.
         if !self.0.healing.borrow_mut().insert(gfid) {
-            return Outcome::Nothing;
+            return Outcome::Pending;
         }
         let outcome = self.heal_inode(gfid).await;
         self.0.healing.borrow_mut().remove(&gfid);

@@ -339,7 +339,11 @@ impl ReplicaSet {
         }
         // A new inode has the model's times from the first moment: the brick's own clock must not enter. One that
         // exists gets another name and keeps its times.
-        let times = if exists { 0 } else { utime::CTIME | utime::MTIME | utime::ATIME };
+        let times = if exists {
+            0
+        } else {
+            utime::CTIME | utime::MTIME | utime::ATIME
+        };
         let cred = &GlusterfsCred {
             flags: times,
             ctime_sec: stat.ctime as u64,
