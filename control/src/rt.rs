@@ -8,11 +8,14 @@
 use std::future::Future;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::rc::Rc;
 use std::time::Duration;
+
+use datapath::sys;
 
 /// Queues and events between tasks. `mpsc::UnboundedSender`, `Notify` and `watch` may also be used by other threads.
 pub mod sync {
@@ -197,6 +200,8 @@ impl Stream {
     pub fn from_std_tcp(stream: std::net::TcpStream) -> io::Result<Stream> {
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
+        // A peer whose machine vanished must not hold the connection for ever; the values are glusterd.vol's.
+        sys::net::set_keepalive(stream.as_fd(), Duration::from_secs(10), Duration::from_secs(2), 9)?;
         let (peer, local) = (Address::Tcp(stream.peer_addr()?), Address::Tcp(stream.local_addr()?));
         Ok(Stream::new(
             Socket::Tcp(tokio_uring::net::TcpStream::from_std(stream)),

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use datapath::sys::host;
 use datapath::wire::callback;
@@ -20,6 +21,9 @@ use super::supervise::{NodeContext, ProcessEvent, ProcessHandle, Supervised};
 use crate::rpc::{ProgramId, Server};
 use crate::rt::{self, sync};
 use crate::volfile::{FuseKind, GenerateError, Graph, brick_volfile, client_volfile, shd_volfile};
+
+/// How long `volume start` waits for its bricks to answer.
+const ONLINE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A volume and what runs for it on this node.
 struct Entry {
@@ -280,7 +284,7 @@ impl Daemon {
                 waiting.push(handle);
             }
         }
-        for handle in waiting {
+        for handle in &waiting {
             match handle.ensure_started().await {
                 Err(why) if !force => {
                     tracing::error!("volume {name}: {why}");
@@ -290,6 +294,8 @@ impl Daemon {
                 _ => {}
             }
         }
+        // A command that follows at once should find the bricks answering; one that needs longer is still started.
+        futures_util::future::join_all(waiting.iter().map(|handle| handle.wait_online(ONLINE_LIMIT))).await;
         Ok(())
     }
 

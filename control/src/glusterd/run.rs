@@ -49,7 +49,7 @@ fn start(arguments: &Arguments) -> Result<i32, String> {
         false => process::daemonize().map_err(|e| format!("cannot become a daemon: {e}"))?,
     };
     let _log = open_log(arguments, &config)?;
-    let _pid_file = lock_pid_file(&arguments.pid_file)?;
+    let pid_file = lock_pid_file(&arguments.pid_file)?;
     process::ignore_signal(libc::SIGPIPE).map_err(|e| format!("SIGPIPE: {e}"))?;
     if let Err(error) = process::raise_open_files(OPEN_FILES) {
         tracing::warn!("the limit of open files stays as it is: {error}");
@@ -59,6 +59,9 @@ fn start(arguments: &Arguments) -> Result<i32, String> {
     if let Err(why) = &result {
         tracing::error!("{why}");
     }
+    pid_file
+        .remove()
+        .map_err(|e| format!("the pid file cannot be removed: {e}"))?;
     result
 }
 

@@ -1,12 +1,17 @@
 //! `volume heal`: launching heals, counting what is left, crawl statistics, switching the self-heal daemon and granular
 //! entry heal. `heal info` and split-brain resolution are done by the command line itself, as with GlusterFS.
 
+use std::time::Duration;
+
 use datapath::wire::OldDict;
 use datapath::wire::brickop::{BrickOpReq, Proc};
 
 use super::super::daemon::Daemon;
 use super::super::model::{OpError, Volume};
 use super::{OpResult, named_volume, options, with_volume_id};
+
+/// How long a self-heal daemon that was just started may take to answer.
+const ONLINE_LIMIT: Duration = Duration::from_secs(3);
 
 /// `heal-op` (wire-protocol.md 2.7).
 mod op {
@@ -27,7 +32,10 @@ pub(super) async fn heal(daemon: &Daemon, request: OldDict) -> OpResult {
     match request.get_i32("heal-op") {
         Some(op::ENABLE) => switch(daemon, request, &volume, "cluster.self-heal-daemon", "on").await,
         Some(op::DISABLE) => switch(daemon, request, &volume, "cluster.self-heal-daemon", "off").await,
-        Some(op::GRANULAR_ENABLE) => switch(daemon, request, &volume, "cluster.granular-entry-heal", "on").await,
+        Some(op::GRANULAR_ENABLE) => {
+            check_healed(daemon, &request, &volume).await?;
+            switch(daemon, request, &volume, "cluster.granular-entry-heal", "on").await
+        }
         Some(op::GRANULAR_DISABLE) => switch(daemon, request, &volume, "cluster.granular-entry-heal", "off").await,
         Some(op::INDEX | op::FULL | op::STATISTICS | op::HEAL_COUNT | op::HEAL_COUNT_REPLICA) => {
             ask_daemon(daemon, request, &volume).await
@@ -35,6 +43,45 @@ pub(super) async fn heal(daemon: &Daemon, request: OldDict) -> OpResult {
         other => Err(OpError::new(format!(
             "heal operation {other:?} is not one of the management daemon"
         ))),
+    }
+}
+
+/// Before the way of recording entry heals changes, everything must be up and healed: what was recorded the old way
+/// would be overlooked.
+async fn check_healed(daemon: &Daemon, request: &OldDict, volume: &Volume) -> Result<(), OpError> {
+    if !volume.is_started() {
+        return Ok(());
+    }
+    let refusal = || {
+        OpError::new(
+            "One or more bricks could be down. Please execute the command again after bringing all bricks online and \
+             finishing any pending heals",
+        )
+    };
+    if (0..volume.bricks.len()).any(|index| !daemon.brick_status(&volume.name, index).online) {
+        return Err(refusal());
+    }
+    let mut count = request.clone();
+    count.set_int("heal-op", op::HEAL_COUNT);
+    let answer = call_shd(daemon, &count, volume).await.map_err(|why| {
+        tracing::error!("pending heals of volume {} cannot be counted: {why}", volume.name);
+        refusal()
+    })?;
+    match pending_entries(&answer) {
+        Some(0) => Ok(()),
+        _ => Err(refusal()),
+    }
+}
+
+/// The sum of all counts in a heal-count answer; None if it has none or one is no number.
+fn pending_entries(answer: &OldDict) -> Option<u64> {
+    let counts = answer.iter().filter(|(key, _)| key.0.ends_with(b"-hardlinks"));
+    let numbers = counts.map(|(key, _)| answer.get_u64(std::str::from_utf8(&key.0).ok()?));
+    let numbers: Vec<u64> = numbers.collect::<Option<_>>()?;
+    if numbers.is_empty() {
+        None
+    } else {
+        Some(numbers.iter().sum())
     }
 }
 
@@ -79,6 +126,7 @@ async fn call_shd(daemon: &Daemon, request: &OldDict, volume: &Volume) -> Result
     let process = daemon
         .shd_process(&volume.name)
         .ok_or("the self-heal daemon is not running")?;
+    process.wait_online(ONLINE_LIMIT).await;
     let mut input = request.clone();
     let operation = request.get_i32("heal-op").unwrap_or(op::INDEX);
     let sets = volume.bricks.len() / volume.replica_count.max(1);
@@ -126,6 +174,24 @@ fn brick_key(key: &str, replica_count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pending_entries_are_summed() {
+        let answer = |pairs: &[(&'static str, &str)]| {
+            pairs
+                .iter()
+                .fold(OldDict::new(), |dict, (key, value)| dict.with_str(*key, value))
+        };
+        assert_eq!(
+            pending_entries(&answer(&[("0-0-hardlinks", "2"), ("0-1-hardlinks", "3"), ("x", "9")])),
+            Some(5)
+        );
+        assert_eq!(pending_entries(&answer(&[("0-0-hardlinks", "many")])), None);
+        assert_eq!(
+            pending_entries(&answer(&[("0-0-status", "Brick is not connected")])),
+            None
+        );
+    }
 
     #[test]
     fn bricks_are_renumbered() {
