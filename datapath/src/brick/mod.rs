@@ -8,3 +8,13 @@ pub mod index;
 pub mod locks;
 pub mod server;
 pub mod store;
+
+/// 16 random bytes: the core's, so that a simulation repeats them; the kernel's outside of a core.
+pub(crate) fn random16() -> crate::errno::FsResult<[u8; 16]> {
+    if !crate::exec::is_core() {
+        return crate::sys::fs::random16();
+    }
+    let mut bytes = [0; 16];
+    crate::exec::fill_random(&mut bytes);
+    Ok(bytes)
+}

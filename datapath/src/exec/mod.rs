@@ -102,6 +102,11 @@ pub fn fill_random(bytes: &mut [u8]) {
     core::with(|core| core.with_driver(|driver| driver.fill_random(bytes)));
 }
 
+/// Whether the calling thread is a core: only then may the functions of this module be used.
+pub fn is_core() -> bool {
+    core::try_with(|_| ()).is_some()
+}
+
 /// Number of tasks on this core that have not finished (without the one given to [`run`]).
 pub fn task_count() -> usize {
     core::with(core::Core::task_count)

@@ -21,11 +21,17 @@ fn seeds() -> Vec<u64> {
     }
 }
 
-/// One run; returns the hash of its trace.
+/// One run; returns the hash of its trace. `SIM_LOG=file` keeps the trace as text.
 fn one(seed: u64) -> u64 {
     let dir = support::TempDir::new("sim");
     let root = dir.path().to_path_buf();
-    let (result, hash) = run(SimConfig::new(seed), |sim| async move {
+    let log = std::env::var_os("SIM_LOG");
+    let config = SimConfig { keep_log: log.is_some(), ..SimConfig::new(seed) };
+    let (result, hash) = run(config, |sim| async move {
+        let _log = log.map(|file| support::OnDrop::new({
+            let sim = sim.clone();
+            move || std::fs::write(file, sim.log().join("\n")).expect("the log is written")
+        }));
         let world = World::new(sim, root);
         let model = workload(&world).await;
         world.settle().await;
@@ -56,5 +62,5 @@ fn the_same_seed_gives_the_same_trace() {
         println!("SKIPPED: needs root and a file system with trusted xattrs");
         return;
     }
-    assert_eq!(one(7), one(7));
+    assert_eq!(one(7), one(7), "see SIM_LOG");
 }

@@ -33,3 +33,21 @@ pub fn trusted_xattrs() -> bool {
     let dir = TempDir::new("probe");
     datapath::brick::store::init_brick(dir.path(), datapath::wire::Gfid([1; 16])).is_ok()
 }
+
+/// Runs something when it goes, also when a test fails.
+pub struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> OnDrop<F> {
+    /// Runs `last` at the end.
+    pub fn new(last: F) -> OnDrop<F> {
+        OnDrop(Some(last))
+    }
+}
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(last) = self.0.take() {
+            last();
+        }
+    }
+}

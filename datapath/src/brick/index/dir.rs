@@ -156,7 +156,7 @@ impl LinkDir {
         match fs::rmdirat(&self.fd, name.as_bytes()) {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
-                let stray = Gfid::from_random(fs::random16()?);
+                let stray = Gfid::from_random(crate::brick::random16()?);
                 fs::renameat(&self.fd, name.as_bytes(), &self.fd, stray.to_string().as_bytes(), 0)?;
                 self.members.insert(stray);
             }
@@ -209,7 +209,7 @@ impl LinkDir {
 
 /// A base file name nobody has used.
 fn base_name(kind: &str) -> FsResult<Vec<u8>> {
-    Ok(format!("{kind}-{}", Gfid::from_random(fs::random16()?)).into_bytes())
+    Ok(format!("{kind}-{}", Gfid::from_random(crate::brick::random16()?)).into_bytes())
 }
 
 pub(super) fn open_dir(parent: &OwnedFd, name: &[u8]) -> FsResult<OwnedFd> {

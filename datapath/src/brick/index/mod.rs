@@ -149,14 +149,14 @@ pub struct Index {
 impl Index {
     /// Opens the index directories below `indices` (the option `index-base`), making what is missing.
     pub fn open(indices: &OwnedFd, watch: Watch) -> FsResult<Index> {
-        let fresh = || fs::random16().map(Gfid::from_random);
+        let fresh = || crate::brick::random16().map(Gfid::from_random);
         Ok(Index {
             xattrop: LinkDir::open(indices, "xattrop")?,
             dirty: LinkDir::open(indices, "dirty")?,
             changes: LinkDir::open(indices, "entry-changes")?,
             watch,
             gfids: [fresh()?, fresh()?, fresh()?],
-            mask: Gfid(fs::random16()?),
+            mask: Gfid(crate::brick::random16()?),
         })
     }
 

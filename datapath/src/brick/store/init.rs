@@ -185,7 +185,7 @@ fn move_old_landfill(root: &OwnedFd, hidden: &OwnedFd) -> FsResult<()> {
         Err(Errno::ENOENT) | Ok(_) => return Ok(()),
         Err(e) => return Err(e),
     }
-    let to = format!("landfill/{}", Gfid::from_random(fs::random16()?)).into_bytes();
+    let to = format!("landfill/{}", Gfid::from_random(crate::brick::random16()?)).into_bytes();
     fs::renameat(root, b".landfill", hidden, &to, libc::RENAME_NOREPLACE)
 }
 

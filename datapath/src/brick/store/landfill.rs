@@ -92,7 +92,7 @@ impl Janitor {
             if let Some(gfid) = gfid {
                 self.drop_dir_handle(parent, name, gfid)?;
             }
-            let to = Gfid::from_random(fs::random16()?).to_string();
+            let to = Gfid::from_random(crate::brick::random16()?).to_string();
             fs::renameat(&**at, name, &**landfill, to.as_bytes(), libc::RENAME_NOREPLACE)?;
             return Ok(1);
         }

@@ -181,7 +181,7 @@ impl Store {
         let bury = |id| fs::renameat(&*parent.fd, name, &*self.hidden, &grave(id), libc::RENAME_NOREPLACE);
         let first = if gfid.is_null() { Err(Errno::EEXIST) } else { bury(gfid) };
         match first {
-            Err(Errno::EEXIST) => bury(Gfid::from_random(fs::random16()?))?,
+            Err(Errno::EEXIST) => bury(Gfid::from_random(crate::brick::random16()?))?,
             other => other?,
         }
         // Directories below it may be open here; nothing may be found in them any more.
