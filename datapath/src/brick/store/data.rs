@@ -18,6 +18,9 @@ use super::{Call, IoFile, OpenDir, OpenFile, PrePost, Store, Target, access};
 const FALLOC_FL_KEEP_SIZE: i32 = 1;
 const FALLOC_FL_PUNCH_HOLE: i32 = 2;
 const FALLOC_FL_ZERO_RANGE: i32 = 0x10;
+const FALLOC_FL_UNSHARE_RANGE: i32 = 0x40;
+/// The modes a client may ask for: those that move no other data.
+const FALLOC_KNOWN: i32 = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE | FALLOC_FL_UNSHARE_RANGE;
 
 /// Zeros are written in pieces of this many bytes.
 const ZERO_PIECE: usize = 64 * 1024;
@@ -193,7 +196,7 @@ impl Store {
     pub fn read_done(&self, call: &Call<'_>, file: &OpenFile, off: u64, bytes: usize) -> FsResult<ReadDone> {
         let node = Node::whole(file.descriptor());
         let stat = node.stat()?;
-        self.apply_stamp(&node, file.gfid(), &stat, call.stamp.for_object())?;
+        self.apply_stamp(&node, file.gfid(), &stat, call.stamp.for_object());
         let iatt = self.iatt_from(&node, file.gfid(), &stat)?;
         let eof = off.saturating_add(bytes as u64) >= stat.size;
         Ok(ReadDone {
@@ -250,12 +253,13 @@ impl Store {
         fs::fsync(&**dir.descriptor(), datasync)
     }
 
-    /// FALLOCATE; of `mode`, "keep the size" (1) is known.
+    /// FALLOCATE; of `mode`, the bits "keep the size" (1), "punch a hole" (2), "zero the range" (0x10) and "unshare" (0x40)
+    /// are known.
     ///
     /// # Errors
     /// `EOPNOTSUPP` for another mode, `EBADF`, `ENOSPC`, `EFBIG`, `EINVAL` for length 0.
     pub fn fallocate(&self, call: &Call<'_>, file: &OpenFile, mode: i32, off: u64, len: u64) -> FsResult<PrePost> {
-        if mode & !FALLOC_FL_KEEP_SIZE != 0 {
+        if mode & !FALLOC_KNOWN != 0 {
             return Err(Errno::EOPNOTSUPP);
         }
         self.check_reserve(call)?;
@@ -329,7 +333,7 @@ impl Store {
     pub(super) fn touched(&self, call: &Call<'_>, target: Target<'_>) -> FsResult<Iatt> {
         let node = self.node_of(target)?;
         let stat = node.stat()?;
-        self.apply_stamp(&node, target.gfid(), &stat, call.stamp.for_object())?;
+        self.apply_stamp(&node, target.gfid(), &stat, call.stamp.for_object());
         self.iatt_from(&node, target.gfid(), &stat)
     }
 

@@ -88,13 +88,17 @@ impl OpenFile {
     pub fn io(&self, flags: i32, off: u64, len: u64, address: usize) -> IoFile {
         let aligned = |n: u64| n.is_multiple_of(DIRECT_ALIGN);
         let wanted = (self.flags | flags) & libc::O_DIRECT != 0;
-        if wanted && len > 0 && aligned(off) && aligned(len) && aligned(address as u64) {
-            if let Some(fd) = self.direct.get_or_init(|| self.open_direct()) {
-                return IoFile {
-                    fd: fd.clone(),
-                    direct: true,
-                };
-            }
+        if wanted
+            && len > 0
+            && aligned(off)
+            && aligned(len)
+            && aligned(address as u64)
+            && let Some(fd) = self.direct.get_or_init(|| self.open_direct())
+        {
+            return IoFile {
+                fd: fd.clone(),
+                direct: true,
+            };
         }
         IoFile {
             fd: self.fd.clone(),
@@ -186,7 +190,7 @@ impl Store {
         check_regular(&stat)?;
         self.check(call, &node, &stat, wanted_access(flags))?;
         let fd = node.open(kernel_flags(flags))?;
-        self.apply_stamp(&node, gfid, &stat, call.stamp.for_object())?;
+        self.apply_stamp(&node, gfid, &stat, call.stamp.for_object());
         Ok(self.register(gfid, flags, fd))
     }
 
@@ -223,7 +227,7 @@ impl Store {
     pub fn open_dir(&self, call: &Call<'_>, gfid: Gfid) -> FsResult<Rc<OpenDir>> {
         let parent = self.parent(gfid)?;
         self.check(call, &parent.node(), &parent.stat, access::READ)?;
-        self.apply_stamp(&parent.node(), gfid, &parent.stat, call.stamp.for_object())?;
+        self.apply_stamp(&parent.node(), gfid, &parent.stat, call.stamp.for_object());
         self.open_dir_anonymous(gfid)
     }
 

@@ -118,7 +118,15 @@ impl Store {
     /// Opens directory `name` of `dir` and remembers it. `ENOENT` if it is not the directory `gfid`.
     fn open_child_dir(&self, dir: &Arc<OwnedFd>, name: &[u8], gfid: Gfid) -> FsResult<Arc<OwnedFd>> {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-        let fd = match fs::openat(&**dir, name, flags, 0) {
+        let opened = match fs::openat(&**dir, name, flags, 0) {
+            Err(Errno::EMFILE | Errno::ENFILE) => {
+                // What is kept open for speed is what can be spared.
+                self.dirs.borrow_mut().clear();
+                fs::openat(&**dir, name, flags, 0)
+            }
+            other => other,
+        };
+        let fd = match opened {
             Ok(fd) => Arc::new(fd),
             // Another object has taken the name: the handle is stale.
             Err(Errno::ENOTDIR | Errno::ELOOP) => return Err(Errno::ENOENT),
@@ -194,7 +202,9 @@ impl Store {
         if fs::readlinkat(&*self.hidden, &path).is_ok_and(|old| old == text) {
             return Ok(());
         }
-        if !fs::lstatat(&*self.hidden, &path)?.is_symlink() {
+        // A file's handle, or that of a user's symbolic link.
+        let taken = Node::at(&self.hidden, &path);
+        if !taken.stat()?.is_symlink() || taken.gfid()?.is_some() {
             return Err(Errno::EEXIST);
         }
         let mut temporary = path.clone();
@@ -259,14 +269,30 @@ impl Store {
         }
     }
 
+    /// Whether a directory's handle leads to a directory with its gfid.
+    fn handle_leads(&self, gfid: Gfid) -> bool {
+        let led = || -> FsResult<bool> {
+            let (parent, name) = self.read_dir_handle(gfid)?;
+            let node = Node::at(&self.dir_fd(parent)?, &name);
+            Ok(node.stat()?.is_dir() && node.gfid()? == Some(gfid))
+        };
+        led().unwrap_or(false)
+    }
+
     /// Repairs what a crash between two steps of a fop may have left of the handle of an object just found by name.
     pub(super) fn repair_handle(&self, parent: &Parent, name: &[u8], gfid: Gfid, stat: &Stat) {
         let done = if stat.is_dir() {
             if self.inodes.known(gfid).handle_seen {
                 return;
             }
-            self.point_handle(parent.gfid, name, gfid)
-                .inspect(|()| self.inodes.set_handle_seen(gfid))
+            // One that works is left alone: during a heal the gfid may be at two places.
+            let sound = self.handle_leads(gfid);
+            let pointed = if sound {
+                Ok(())
+            } else {
+                self.point_handle(parent.gfid, name, gfid)
+            };
+            pointed.inspect(|()| self.inodes.set_handle_seen(gfid))
         } else if stat.nlink < 2 {
             self.link_handle(&parent.fd, name, gfid)
         } else {

@@ -163,14 +163,19 @@ impl Store {
     }
 
     /// Updates the times the stamp is for (newest wins). An object that has no xattr yet gets one that starts from the
-    /// file system's times.
-    pub(super) fn apply_stamp(&self, node: &Node, gfid: Gfid, stat: &Stat, stamp: Stamp) -> FsResult<()> {
+    /// file system's times. Times that cannot be written do not undo what has been done: they are logged and stay old.
+    pub(super) fn apply_stamp(&self, node: &Node, gfid: Gfid, stat: &Stat, stamp: Stamp) {
         if stamp.flags == 0 || !self.options.borrow().ctime {
-            return Ok(());
+            return;
         }
-        let mut times = self.times_of(node, gfid)?.unwrap_or_else(|| Times::from_stat(stat));
-        times.stamp(stamp);
-        self.write_times(node, gfid, times)
+        let write = || -> FsResult<()> {
+            let mut times = self.times_of(node, gfid)?.unwrap_or_else(|| Times::from_stat(stat));
+            times.stamp(stamp);
+            self.write_times(node, gfid, times)
+        };
+        if let Err(e) = write() {
+            tracing::warn!(%gfid, error = %e, "the times of an object could not be written");
+        }
     }
 
     /// The first times of a new object: those of the stamp, if it is for any.

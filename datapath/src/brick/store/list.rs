@@ -154,5 +154,5 @@ impl Store {
 
 fn is_shown(dir: &OpenDir, entry: &RawEntry, no_dirs: bool) -> bool {
     let hidden = dir.gfid().is_root() && entry.name == HIDDEN;
-    !hidden && !(no_dirs && entry.d_type == libc::DT_DIR)
+    !(hidden || no_dirs && entry.d_type == libc::DT_DIR)
 }

@@ -28,6 +28,15 @@ pub struct Removed {
     pub xdata: Dict,
 }
 
+/// A record that could not be brought up to date after the name was changed for good: the fop has succeeded, and what
+/// is left is as after a crash at this point.
+pub(super) fn afterwards(gfid: Gfid, result: FsResult<()>) {
+    match result {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(e) => tracing::warn!(%gfid, error = %e, "the handle or path record of an object is out of date"),
+    }
+}
+
 impl Store {
     /// UNLINK. Files that clients have open live on until the last of them closes.
     ///
@@ -51,11 +60,11 @@ impl Store {
             fs::unlinkat(&*parent.fd, name)?;
         } else if stat.nlink <= 2 {
             self.retire_around(&parent, name, gfid, || fs::unlinkat(&*parent.fd, name))?;
-            self.stamp_parked(call, gfid)?;
+            self.stamp_parked(call, gfid);
         } else {
             fs::unlinkat(&*parent.fd, name)?;
             fault::point("unlink/one-of-many");
-            self.lost_a_name(call, &parent, name, gfid)?;
+            self.lost_a_name(call, &parent, name, gfid);
         }
         let mut xdata = Dict::null();
         if call.xdata.contains("get-link-count") {
@@ -117,26 +126,25 @@ impl Store {
     }
 
     /// The ctime of a file that lives on in `unlink/`.
-    pub(super) fn stamp_parked(&self, call: &Call<'_>, gfid: Gfid) -> FsResult<()> {
-        if !self.inodes.is_parked(gfid) {
-            return Ok(());
-        }
+    pub(super) fn stamp_parked(&self, call: &Call<'_>, gfid: Gfid) {
         let node = Node::at(&self.hidden, &parked_path(gfid));
-        self.apply_stamp(&node, gfid, &node.stat()?, call.stamp.for_object())
+        if self.inodes.is_parked(gfid)
+            && let Ok(stat) = node.stat()
+        {
+            self.apply_stamp(&node, gfid, &stat, call.stamp.for_object());
+        }
     }
 
-    /// Records that a file with other names has lost one.
-    pub(super) fn lost_a_name(&self, call: &Call<'_>, parent: &Parent, name: &[u8], gfid: Gfid) -> FsResult<()> {
+    /// Records that a file with other names has lost one. Without a handle there is nowhere to record it.
+    pub(super) fn lost_a_name(&self, call: &Call<'_>, parent: &Parent, name: &[u8], gfid: Gfid) {
         let node = Node::at(&self.hidden, &handle_path(gfid));
-        match node.stat() {
-            Ok(stat) => {
-                self.forget_name(&node, parent.gfid, name)?;
-                self.apply_stamp(&node, gfid, &stat, call.stamp.for_object())
-            }
-            // Without a handle there is nowhere to record it.
-            Err(Errno::ENOENT) => Ok(()),
-            Err(e) => Err(e),
-        }
+        let record = || -> FsResult<()> {
+            let stat = node.stat()?;
+            self.forget_name(&node, parent.gfid, name)?;
+            self.apply_stamp(&node, gfid, &stat, call.stamp.for_object());
+            Ok(())
+        };
+        afterwards(gfid, record());
     }
 
     /// RMDIR. With `flags` not 0 (only for GlusterFS itself and root) the directory is moved away with all it holds, to
@@ -166,7 +174,7 @@ impl Store {
         }
         fault::point("rmdir/removed");
         if !gfid.is_null() {
-            self.drop_dir_handle(parent.gfid, name, gfid)?;
+            afterwards(gfid, self.drop_dir_handle(parent.gfid, name, gfid));
         }
         Ok(Removed {
             gfid,

@@ -13,6 +13,7 @@ use crate::wire::{Dict, Gfid, Iatt, Value};
 use super::handle::handle_path;
 use super::inode::link_count;
 use super::node::Node;
+use super::remove::afterwards;
 use super::{Call, Parent, Store, access, check_name, fault};
 
 /// A name was moved.
@@ -80,7 +81,7 @@ impl Store {
             self.move_name(call, &old, &new, &object, victim.as_ref())?;
         }
         let node = Node::at(&new.parent.fd, new_name);
-        self.apply_stamp(&node, object.gfid, &node.stat()?, call.stamp.for_object())?;
+        self.apply_stamp(&node, object.gfid, &node.stat()?, call.stamp.for_object());
         let postoldparent = self.touch_parent(call, &old.parent)?;
         let postnewparent = if old_parent == new_parent {
             postoldparent
@@ -155,33 +156,41 @@ impl Store {
         }
         fault::point("rename/renamed");
         if let Some(victim) = victim.filter(|v| !v.gfid.is_null()) {
-            self.overwritten(call, new, victim)?;
+            self.overwritten(call, new, victim);
         }
         if object.gfid.is_null() {
             return Ok(());
         }
         if object.stat.is_dir() {
-            self.point_handle(new.parent.gfid, new.name, object.gfid)?;
-            self.inodes.set_handle_seen(object.gfid);
-            return Ok(());
+            self.inodes.forget(object.gfid);
+            let pointed = self.point_handle(new.parent.gfid, new.name, object.gfid);
+            afterwards(
+                object.gfid,
+                pointed.inspect(|()| self.inodes.set_handle_seen(object.gfid)),
+            );
+        } else {
+            afterwards(object.gfid, self.swap_record(old, new, object));
         }
+        Ok(())
+    }
+
+    fn swap_record(&self, old: &End<'_>, new: &End<'_>, object: &Found) -> FsResult<()> {
         let node = Node::at(&self.hidden, &handle_path(object.gfid));
-        match self.forget_name(&node, old.parent.gfid, old.name) {
-            // No handle: the next lookup by name repairs it.
-            Err(Errno::ENOENT) => return Ok(()),
-            other => other?,
-        }
+        self.forget_name(&node, old.parent.gfid, old.name)?;
         fault::point("rename/forgotten");
         self.record_name(&node, new.parent.gfid, new.name, object.stat.nlink.saturating_sub(1))
     }
 
-    fn overwritten(&self, call: &Call<'_>, new: &End<'_>, victim: &Found) -> FsResult<()> {
+    fn overwritten(&self, call: &Call<'_>, new: &End<'_>, victim: &Found) {
         if victim.stat.is_dir() {
-            self.drop_dir_handle(new.parent.gfid, new.name, victim.gfid)
+            afterwards(
+                victim.gfid,
+                self.drop_dir_handle(new.parent.gfid, new.name, victim.gfid),
+            );
         } else if victim.stat.nlink > 2 {
-            self.lost_a_name(call, &new.parent, new.name, victim.gfid)
+            self.lost_a_name(call, &new.parent, new.name, victim.gfid);
         } else {
-            self.stamp_parked(call, victim.gfid)
+            self.stamp_parked(call, victim.gfid);
         }
     }
 }

@@ -41,7 +41,7 @@ impl Store {
         if name.starts_with(b"user.") {
             self.check(call, &node, &node.stat()?, access::READ)?;
         }
-        let value = node.get(name)?;
+        let value = node.get(stored_name(name))?;
         let size = value.len();
         Ok(Xattrs {
             dict: one(name, Value::ptr(value)),
@@ -122,7 +122,7 @@ impl Store {
             merged.merge(&times);
             return self.write_times(node, target.gfid(), merged);
         }
-        node.set(name, bytes, flags)
+        node.set(stored_name(name), bytes, flags)
     }
 
     /// The first times of an old object, as a client saw them. Times that are there stay unless older.
@@ -152,7 +152,7 @@ impl Store {
         }
         let pre = self.iatt_from(&node, target.gfid(), &stat)?;
         if !name.is_empty() {
-            node.remove(name)?;
+            node.remove(stored_name(name))?;
         }
         for key in many.into_iter().filter(|k| fill::is_real_name(k)) {
             match node.remove(key) {
@@ -169,6 +169,15 @@ impl Store {
 
 fn is_acl(name: &[u8]) -> bool {
     name == access::ACL_ACCESS.as_bytes() || name == access::ACL_DEFAULT.as_bytes()
+}
+
+/// The name an xattr has on the disk: clients' SELinux labels must not label the brick's own files (features/selinux).
+fn stored_name(name: &[u8]) -> &[u8] {
+    if name == b"security.selinux" {
+        b"trusted.glusterfs.selinux"
+    } else {
+        name
+    }
 }
 
 /// The bytes of a value as they are stored: text with its NUL.

@@ -499,8 +499,32 @@ fn the_same_gfid_elsewhere_takes_the_handle_along() {
         .store()
         .mkdir(&Who::root().gfid(old).call(), Gfid::ROOT, b"new", 0o755);
     assert_eq!(again.unwrap_err().errno, Errno::EEXIST);
+    // A lookup of the old place does not take it back.
+    let brick = brick.reopen();
+    assert_eq!(brick.lookup(Gfid::ROOT, "old").unwrap().gfid, old);
+    assert!(
+        std::fs::read_link(brick.handle(old))
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .ends_with("/new")
+    );
     brick.store().rmdir(&Who::root().call(), Gfid::ROOT, b"old", 0).unwrap();
     assert!(brick.lookup_gfid(old).is_ok(), "the handle points at the other place");
+    // Neither a file nor a user's symbolic link loses its handle to a directory.
+    let link = fresh_gfid();
+    brick
+        .store()
+        .symlink(&Who::root().gfid(link).call(), Gfid::ROOT, b"l", b"text")
+        .unwrap();
+    for taken in [link, brick.file("f")] {
+        let refused = brick
+            .store()
+            .mkdir(&Who::root().gfid(taken).call(), Gfid::ROOT, b"dir", 0o755);
+        assert_eq!(refused.unwrap_err().errno, Errno::EEXIST);
+        assert!(brick.lookup_gfid(taken).is_ok());
+        assert!(!brick.path().join("dir").exists());
+    }
 }
 
 #[test]

@@ -68,6 +68,24 @@ fn names_have_their_rules() {
 }
 
 #[test]
+fn labels_of_clients_do_not_label_the_bricks_files() {
+    let brick = Brick::new();
+    let gfid = brick.file("f");
+    let label = Dict::new().with("security.selinux", Value::ptr(&b"label"[..]));
+    brick
+        .store()
+        .setxattr(&Who::root().call(), Target::Gfid(gfid), &label, 0)
+        .unwrap();
+    assert_eq!(brick.xattr("f", "trusted.glusterfs.selinux").unwrap(), b"label");
+    assert_eq!(get(&brick, gfid, "security.selinux").unwrap(), "label");
+    let all = brick
+        .store()
+        .getxattr(&Who::root().call(), Target::Gfid(gfid), None)
+        .unwrap();
+    assert!(!all.dict.contains("trusted.glusterfs.selinux"));
+}
+
+#[test]
 fn mdata_is_merged_not_replaced() {
     let brick = Brick::new();
     let gfid = brick.file("f");
