@@ -55,6 +55,9 @@ impl std::error::Error for MountError {}
 /// Checks what can be checked before any server is asked: the mount point, the privilege, the device.
 pub fn check(target: &Path) -> Result<(), MountError> {
     let shown = target.display();
+    if !sys::process::is_root() {
+        return Err(MountError("mounting needs root".to_owned()));
+    }
     match std::fs::metadata(target) {
         Ok(meta) if meta.is_dir() => {}
         Ok(_) => return Err(MountError(format!("mount point {shown} is not a directory"))),
@@ -67,9 +70,6 @@ pub fn check(target: &Path) -> Result<(), MountError> {
     }
     if is_mounted(target) {
         return Err(MountError(format!("a GlusterFS volume is already mounted on {shown}")));
-    }
-    if !sys::process::is_root() {
-        return Err(MountError("mounting needs root".to_owned()));
     }
     match OpenOptions::new().read(true).write(true).open("/dev/fuse") {
         Ok(_) => Ok(()),
@@ -303,6 +303,13 @@ mod tests {
 
     #[test]
     fn a_bad_mount_point_is_named() {
+        if !sys::process::is_root() {
+            assert_eq!(
+                check(Path::new("/nonexistent")).unwrap_err().to_string(),
+                "mounting needs root"
+            );
+            return;
+        }
         let missing = check(Path::new("/nonexistent/mnt")).unwrap_err().to_string();
         assert_eq!(missing, "mount point /nonexistent/mnt: No such file or directory");
         let file = check(Path::new("/etc/hostname")).unwrap_err().to_string();

@@ -24,7 +24,7 @@ use crate::{mount, options};
 pub struct Refusal {
     /// 1 usage and failure, 2 an unsuitable mount point, 32 already mounted.
     pub code: u8,
-    /// What is wrong.
+    /// What is wrong; empty when another program has already said it.
     pub text: String,
 }
 
@@ -238,7 +238,9 @@ pub fn run<I: IntoIterator<Item = OsString>>(args: I) -> u8 {
     match mount_volume(args) {
         Ok(()) => 0,
         Err(refusal) => {
-            eprintln!("mount.glusterfs: {refusal}");
+            if !refusal.text.is_empty() {
+                eprintln!("mount.glusterfs: {refusal}");
+            }
             refusal.code
         }
     }
@@ -265,8 +267,12 @@ fn mount_volume<I: IntoIterator<Item = OsString>>(args: I) -> Result<(), Refusal
     let status = status.map_err(|e| Refusal::new(1, format!("starting {}: {}", client.display(), Errno::from(e))))?;
     let shown = target.display();
     if !status.success() {
-        // The client has said why on the same stderr.
-        return Err(Refusal::new(1, format!("Mounting glusterfs on {shown} failed.")));
+        // The client has said why on the same stderr; a second line would say nothing. Unless it died.
+        let text = match status.code() {
+            Some(_) => String::new(),
+            None => format!("mounting on {shown} failed: {} was killed ({status})", client.display()),
+        };
+        return Err(Refusal::new(1, text));
     }
     if let Err(e) = std::fs::metadata(target) {
         // Nothing more can be done about a mount that neither answers nor goes.
