@@ -7,4 +7,5 @@ pub mod glusterd;
 pub mod process;
 pub mod rpc;
 pub mod rt;
+pub mod shd;
 pub mod volfile;

@@ -59,6 +59,14 @@ pub fn main<I: IntoIterator<Item = OsString>>(args: I) -> u8 {
         println!("{text}");
         return 0;
     }
+    if parsed.is_self_heal_daemon() {
+        let words: Vec<String> = args
+            .iter()
+            .skip(1)
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        return u8::try_from(control::shd::main(&words) & 255).unwrap_or(1);
+    }
     match run(parsed) {
         Ok(code) => code,
         Err(why) => {
@@ -154,9 +162,6 @@ impl Plan {
 
 /// An error is still to be printed; an exit code says that everything has been.
 fn run(args: Args) -> Result<u8, String> {
-    if args.is_self_heal_daemon() {
-        return Err("--process-name glustershd: the self-heal daemon is not available in this build".to_owned());
-    }
     let mut plan = Plan::new(args)?;
     let log = plan.open_log()?;
     plan.client.log = Some(log.clone());

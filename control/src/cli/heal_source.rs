@@ -1,12 +1,28 @@
 //! Where `heal info` gets its lists: the volume's own bricks, asked by a client of the volume inside this process.
 
+use std::time::Duration;
+
+use datapath::client::BrickSpec;
 use datapath::errno::Errno;
+use datapath::exec;
+use datapath::replicate::heal::{self, BrickHealInfo, HealStatus};
 use datapath::wire::OldDict;
 use datapath::wire::cli::Proc;
 
 use super::daemon::{Daemon, NoAnswer};
-use super::heal::BrickHeal;
+use super::heal::{BrickHeal, EntryState, HealEntry};
 use super::options::Options;
+use crate::client::{self, ClientOptions, DEFAULT_PORT, VolfileServer};
+use crate::rt;
+
+/// How GlusterFS's tool calls itself, and its pid (wire-protocol.md 1.5).
+const PROCESS_NAME: &str = "gfapi.glfsheal";
+const CLIENT_PID: i32 = -7;
+const FETCH_LIMIT: Duration = Duration::from_secs(5);
+/// How long bricks may take to be connected.
+const READY_LIMIT: Duration = Duration::from_secs(10);
+/// Buffers of the client; the lists are small.
+const BUFFER_BYTES: usize = 4 << 20;
 
 /// Why there are no lists.
 #[derive(Debug)]
@@ -42,11 +58,63 @@ impl From<NoAnswer> for NoList {
 /// The lists of every brick of `volume`, in brick order.
 pub(super) async fn fetch(daemon: &Daemon, volume: &str, options: &Options) -> Result<Vec<BrickHeal>, NoList> {
     let uuids = node_uuids(daemon, volume).await?;
-    let _ = (uuids, options);
-    Err(NoList::new(
-        Errno::EOPNOTSUPP,
-        format!("{volume}: the bricks' heal lists are not read by this version"),
-    ))
+    let mut client = ClientOptions::new(volume, vec![VolfileServer::Unix(options.socket.clone())]);
+    client.process_name = PROCESS_NAME.to_owned();
+    client.client_pid = CLIENT_PID;
+    client.mgmt_port = options.port.unwrap_or(DEFAULT_PORT);
+    client.cores = Some(1);
+    client.core.buffer_bytes = BUFFER_BYTES;
+    client.fetch_limit = FETCH_LIMIT;
+    let asked = rt::blocking(move || ask_bricks(client)).await;
+    let (bricks, report) = asked
+        .map_err(|e| NoList::new(Errno::EIO, format!("{volume}: {e}")))
+        .and_then(|asked| asked.map_err(|why| NoList::new(Errno::EIO, format!("{volume}: {why}"))))?;
+    let lists = bricks.iter().zip(report).enumerate().map(|(index, (brick, info))| {
+        let known = uuids.get(index).filter(|_| info.error.is_none()).cloned();
+        brick_heal(brick, known, info)
+    });
+    Ok(lists.collect())
+}
+
+/// Runs a client of the volume for one question. Blocks.
+fn ask_bricks(options: ClientOptions) -> Result<(Vec<BrickSpec>, Vec<BrickHealInfo>), String> {
+    let (answer, answered) = std::sync::mpsc::channel();
+    let handle = client::start(options, move |_, volume| {
+        let answer = answer.clone();
+        async move {
+            // A brick that says nothing at all in this time is reported as not connected.
+            if exec::timeout(READY_LIMIT, volume.ready()).await.is_err() {
+                volume.end_start_up();
+            }
+            // Whoever asked may have given up.
+            drop(answer.send(volume.heal_info().await));
+        }
+    })
+    .map_err(|e| e.to_string())?;
+    let bricks = handle.spec().bricks.clone();
+    let report = answered.recv().map_err(|_| "the client ended".to_owned());
+    handle.shutdown();
+    Ok((bricks, report?))
+}
+
+fn brick_heal(brick: &BrickSpec, host_uuid: Option<String>, info: BrickHealInfo) -> BrickHeal {
+    let entry = |entry: heal::HealEntry| HealEntry {
+        path: entry.path.unwrap_or_else(|| format!("<gfid:{}>", entry.gfid)),
+        gfid: entry.gfid.to_string(),
+        state: match entry.status {
+            HealStatus::Pending => EntryState::Pending,
+            HealStatus::SplitBrain => EntryState::SplitBrain,
+            HealStatus::PossiblyHealing => EntryState::PossiblyHealing,
+        },
+    };
+    BrickHeal {
+        brick: format!("{}:{}", brick.host, brick.path),
+        host_uuid,
+        entries: match info.error {
+            None => Ok(info.entries.into_iter().map(entry).collect()),
+            Some(errno) => Err(errno.to_string()),
+        },
+    }
 }
 
 /// Checks that the volume can have lists at all and returns the node of each brick.

@@ -11,6 +11,7 @@ mod info;
 mod options;
 mod peer;
 mod run;
+mod statistics;
 mod status;
 mod words;
 mod xml;

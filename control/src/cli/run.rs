@@ -578,13 +578,6 @@ async fn volume_heal(daemon: &Daemon, volume: &str, op: &HealOp, options: &Optio
     if let Some(kind) = InfoKind::of(op) {
         return Ok(heal_info(daemon, volume, kind, options).await);
     }
-    if *op == HealOp::Statistics {
-        return Ok(Answer::err(heal::failure(
-            op,
-            volume,
-            "Crawl statistics are not supported by this version.",
-        )));
-    }
     if matches!(
         op,
         HealOp::BiggerFile(_) | HealOp::LatestMtime(_) | HealOp::SourceBrick { .. }
@@ -615,6 +608,7 @@ async fn volume_heal(daemon: &Daemon, volume: &str, op: &HealOp, options: &Optio
             Ok(bricks) => answer.stdout.push_str(&heal::heal_count_text(&bricks)),
             Err(why) => return Ok(Answer::err(heal::failure(op, volume, &why.message))),
         },
+        HealOp::Statistics => answer.stdout.push_str(&super::statistics::text(&reply.dict)),
         _ => {}
     }
     Ok(answer)

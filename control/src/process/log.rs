@@ -242,6 +242,26 @@ impl Timestamp {
         Timestamp { seconds, micros: 0 }
     }
 
+    /// As C's `ctime` prints it, without the line break: `Sun Nov 22 20:51:58 2026`. In UTC.
+    pub fn to_c_time(self) -> String {
+        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let days = self.seconds.div_euclid(86_400);
+        let (year, month, day) = Timestamp::date(days);
+        let name = |list: &[&'static str], index: i64| {
+            usize::try_from(index)
+                .ok()
+                .and_then(|i| list.get(i).copied())
+                .unwrap_or_default()
+        };
+        let (week_day, month) = (name(&DAYS, days.rem_euclid(7)), name(&MONTHS, month - 1));
+        let of_day = self.seconds.rem_euclid(86_400);
+        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+        format!("{week_day} {month} {day:2} {hour:02}:{minute:02}:{second:02} {year}")
+    }
+
     /// Year, month (1 to 12) and day (1 to 31) of a day count since the epoch, Gregorian. The year is taken to begin
     /// in March, so that the leap day is its last.
     fn date(days: i64) -> (i64, i64, i64) {
@@ -285,6 +305,15 @@ mod tests {
         ] {
             assert_eq!(Timestamp::from_seconds(seconds).to_string(), text);
         }
+    }
+
+    #[test]
+    fn c_times() {
+        assert_eq!(Timestamp::from_seconds(0).to_c_time(), "Thu Jan  1 00:00:00 1970");
+        assert_eq!(
+            Timestamp::from_seconds(1_795_380_718).to_c_time(),
+            "Sun Nov 22 20:51:58 2026"
+        );
     }
 
     #[test]
