@@ -196,7 +196,7 @@ impl Store {
     pub fn read_done(&self, call: &Call<'_>, file: &OpenFile, off: u64, bytes: usize) -> FsResult<ReadDone> {
         let node = Node::whole(file.descriptor());
         let stat = node.stat()?;
-        self.apply_stamp(&node, file.gfid(), &stat, call.stamp.for_object());
+        self.apply_stamp(&node, file.gfid(), call.stamp.for_object());
         let iatt = self.iatt_from(&node, file.gfid(), &stat)?;
         let eof = off.saturating_add(bytes as u64) >= stat.size;
         Ok(ReadDone {
@@ -333,7 +333,7 @@ impl Store {
     pub(super) fn touched(&self, call: &Call<'_>, target: Target<'_>) -> FsResult<Iatt> {
         let node = self.node_of(target)?;
         let stat = node.stat()?;
-        self.apply_stamp(&node, target.gfid(), &stat, call.stamp.for_object());
+        self.apply_stamp(&node, target.gfid(), call.stamp.for_object());
         self.iatt_from(&node, target.gfid(), &stat)
     }
 

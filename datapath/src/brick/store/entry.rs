@@ -162,7 +162,7 @@ impl Store {
         self.repair_handle(parent, name, gfid, &stat);
         let kept = flags & (libc::O_ACCMODE | libc::O_APPEND | libc::O_TRUNC | libc::O_NOATIME);
         let fd = node.open(kept | libc::O_NONBLOCK)?;
-        self.apply_stamp(&node, gfid, &stat, call.stamp.for_object());
+        self.apply_stamp(&node, gfid, call.stamp.for_object());
         let stat = self.iatt(&node, gfid)?;
         let made = Made {
             stat,
@@ -244,7 +244,7 @@ impl Store {
         fs::linkat(&*self.hidden, &handle, &*parent.fd, name)?;
         self.record_name(&node, parent.gfid, name, stat.nlink)
             .inspect_err(|_| undo(parent, name, false))?;
-        self.apply_stamp(&node, gfid, &stat, call.stamp.for_object());
+        self.apply_stamp(&node, gfid, call.stamp.for_object());
         self.iatt(&node, gfid).map(Some)
     }
 
@@ -321,7 +321,7 @@ impl Store {
         fault::point("link/linked");
         self.record_name(&node, parent.gfid, name, stat.nlink)
             .inspect_err(|_| undo(&parent, name, false))?;
-        self.apply_stamp(&node, gfid, &stat, call.stamp.for_object());
+        self.apply_stamp(&node, gfid, call.stamp.for_object());
         let stat = self.iatt(&node, gfid)?;
         self.made(call, &parent, preparent, stat, Dict::null())
     }

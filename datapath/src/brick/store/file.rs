@@ -190,7 +190,7 @@ impl Store {
         check_regular(&stat)?;
         self.check(call, &node, &stat, wanted_access(flags))?;
         let fd = node.open(kernel_flags(flags))?;
-        self.apply_stamp(&node, gfid, &stat, call.stamp.for_object());
+        self.apply_stamp(&node, gfid, call.stamp.for_object());
         Ok(self.register(gfid, flags, fd))
     }
 
@@ -227,7 +227,7 @@ impl Store {
     pub fn open_dir(&self, call: &Call<'_>, gfid: Gfid) -> FsResult<Rc<OpenDir>> {
         let parent = self.parent(gfid)?;
         self.check(call, &parent.node(), &parent.stat, access::READ)?;
-        self.apply_stamp(&parent.node(), gfid, &parent.stat, call.stamp.for_object());
+        self.apply_stamp(&parent.node(), gfid, call.stamp.for_object());
         self.open_dir_anonymous(gfid)
     }
 

@@ -80,7 +80,7 @@ impl Store {
             .and_then(|n| u64::try_from(n).ok())
             .unwrap_or(0)
             .min(MAX_CONTENT);
-        if !stat.is_reg() || stat.size > limit || stat.size == 0 {
+        if !stat.is_reg() || stat.size > limit {
             return;
         }
         let read = || -> FsResult<Vec<u8>> {

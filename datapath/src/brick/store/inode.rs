@@ -162,14 +162,14 @@ impl Store {
         Ok(())
     }
 
-    /// Updates the times the stamp is for (newest wins). An object that has no xattr yet gets one that starts from the
-    /// file system's times. Times that cannot be written do not undo what has been done: they are logged and stay old.
-    pub(super) fn apply_stamp(&self, node: &Node, gfid: Gfid, stat: &Stat, stamp: Stamp) {
+    /// Updates the times the stamp is for (newest wins). An object that has no xattr yet gets one with the stamp in
+    /// all three places, as 10.3 does: the file system's times would differ from brick to brick. Times that cannot be written do not undo what has been done: they are logged and stay old.
+    pub(super) fn apply_stamp(&self, node: &Node, gfid: Gfid, stamp: Stamp) {
         if stamp.flags == 0 || !self.options.borrow().ctime {
             return;
         }
         let write = || -> FsResult<()> {
-            let mut times = self.times_of(node, gfid)?.unwrap_or_else(|| Times::from_stat(stat));
+            let mut times = self.times_of(node, gfid)?.unwrap_or_else(|| Times::all(stamp.time()));
             times.stamp(stamp);
             self.write_times(node, gfid, times)
         };

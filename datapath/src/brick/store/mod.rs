@@ -256,7 +256,7 @@ impl Store {
     fn touch_parent(&self, call: &Call<'_>, parent: &Parent) -> FsResult<Iatt> {
         let node = parent.node();
         let stat = node.stat()?;
-        self.apply_stamp(&node, parent.gfid, &stat, call.stamp.for_parent());
+        self.apply_stamp(&node, parent.gfid, call.stamp.for_parent());
         self.iatt_from(&node, parent.gfid, &stat)
     }
 }

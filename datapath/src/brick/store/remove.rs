@@ -128,10 +128,8 @@ impl Store {
     /// The ctime of a file that lives on in `unlink/`.
     pub(super) fn stamp_parked(&self, call: &Call<'_>, gfid: Gfid) {
         let node = Node::at(&self.hidden, &parked_path(gfid));
-        if self.inodes.is_parked(gfid)
-            && let Ok(stat) = node.stat()
-        {
-            self.apply_stamp(&node, gfid, &stat, call.stamp.for_object());
+        if self.inodes.is_parked(gfid) {
+            self.apply_stamp(&node, gfid, call.stamp.for_object());
         }
     }
 
@@ -139,9 +137,8 @@ impl Store {
     pub(super) fn lost_a_name(&self, call: &Call<'_>, parent: &Parent, name: &[u8], gfid: Gfid) {
         let node = Node::at(&self.hidden, &handle_path(gfid));
         let record = || -> FsResult<()> {
-            let stat = node.stat()?;
             self.forget_name(&node, parent.gfid, name)?;
-            self.apply_stamp(&node, gfid, &stat, call.stamp.for_object());
+            self.apply_stamp(&node, gfid, call.stamp.for_object());
             Ok(())
         };
         afterwards(gfid, record());

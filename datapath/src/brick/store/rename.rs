@@ -81,7 +81,7 @@ impl Store {
             self.move_name(call, &old, &new, &object, victim.as_ref())?;
         }
         let node = Node::at(&new.parent.fd, new_name);
-        self.apply_stamp(&node, object.gfid, &node.stat()?, call.stamp.for_object());
+        self.apply_stamp(&node, object.gfid, call.stamp.for_object());
         let postoldparent = self.touch_parent(call, &old.parent)?;
         let postnewparent = if old_parent == new_parent {
             postoldparent

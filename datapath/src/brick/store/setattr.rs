@@ -87,7 +87,7 @@ impl Store {
             node.set_times(atime, mtime)?;
         }
         let ctime = (bits & valid::CTIME != 0).then_some((new.ctime, new.ctime_nsec));
-        self.set_explicit_times(&node, target, (atime, mtime, ctime))?;
+        self.set_explicit_times(&node, target, (atime, mtime, ctime), call.stamp)?;
         Ok(PrePost {
             pre,
             post: self.touched(call, target)?,
@@ -109,18 +109,22 @@ impl Store {
         access::may_change(call.who, stat, acl, change)
     }
 
-    /// The xattr follows explicit times, also backwards; ctime only forwards. An object without the xattr stays so.
+    /// The xattr follows explicit times, also backwards; ctime only forwards. An object without the xattr gets it only
+    /// if the call is stamped.
     fn set_explicit_times(
         &self,
         node: &Node,
         target: Target<'_>,
         (atime, mtime, ctime): (SetTime, SetTime, Option<Time>),
+        stamp: Stamp,
     ) -> FsResult<()> {
         if !self.options.borrow().ctime {
             return Ok(());
         }
-        let Some(mut times) = self.times_of(node, target.gfid())? else {
-            return Ok(());
+        let mut times = match self.times_of(node, target.gfid())? {
+            Some(times) => times,
+            None if stamp.flags == 0 => return Ok(()),
+            None => Times::all(stamp.time()),
         };
         let actual = if atime == SetTime::Now || mtime == SetTime::Now {
             Times::from_stat(&node.stat()?)

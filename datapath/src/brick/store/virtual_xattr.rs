@@ -24,7 +24,7 @@ impl Store {
             b"trusted.glusterfs.node-uuid" | b"trusted.glusterfs.list-node-uuids" => {
                 Some(Ok(Value::str(&self.options.borrow().node_uuid.to_string())))
             }
-            b"glusterfs.open-fd-count" => Some(Ok(Value::str(&self.open_count(gfid).to_string()))),
+            b"glusterfs.open-fd-count" => Some(Ok(Value::Uint(u64::from(self.open_count(gfid))))),
             b"glusterfs.gfid.string" => Some(Ok(Value::str(&gfid.to_string()))),
             b"glusterfs.gfid" => Some(Ok(Value::ptr(gfid.0.to_vec()))),
             _ => None,

@@ -284,6 +284,32 @@ fn an_old_file_gets_its_times_from_a_client() {
     let who = Who::root().flags(0).gfid(super::super::testing::fresh_gfid());
     let made = brick.store().mknod(&who.call(), Gfid::ROOT, b"f", 0o644, 0).unwrap();
     assert!(brick.xattr("f", "trusted.glusterfs.mdata").is_none());
+    let back = Iatt {
+        mtime: 12,
+        ..Iatt::default()
+    };
+    brick
+        .store()
+        .setattr(&who.call(), Target::Gfid(made.stat.gfid), &back, valid::MTIME)
+        .unwrap();
+    assert!(
+        brick.xattr("f", "trusted.glusterfs.mdata").is_none(),
+        "a call without stamp makes none"
+    );
+    assert_eq!(brick.lookup(Gfid::ROOT, "f").unwrap().mtime, 12);
+    let other = Who::root().flags(0).gfid(super::super::testing::fresh_gfid());
+    let other = brick
+        .store()
+        .mknod(&other.call(), Gfid::ROOT, b"g", 0o644, 0)
+        .unwrap()
+        .stat
+        .gfid;
+    let stamped = Who::root().flags(flag::CTIME);
+    let set = brick
+        .store()
+        .setattr(&stamped.call(), Target::Gfid(other), &back, valid::MTIME)
+        .unwrap();
+    assert_eq!(set.post.mtime, 12, "the stamp makes the xattr, the explicit time stays");
     let times = MdataIatt {
         atime: 1,
         mtime: 2,
