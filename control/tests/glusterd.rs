@@ -1,7 +1,10 @@
 //! A real `glusterd` with real bricks, on directories and ports of its own, driven through its programs as the command
 //! line and clients drive it. Needs root (bricks set trusted xattrs).
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 use std::cell::RefCell;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
@@ -449,6 +452,109 @@ fn a_start_that_cannot_work_is_refused_and_leaves_nothing_running() {
         assert_eq!(status.get_i32("brick1.pid"), Some(-1));
         cli.done(Proc::StopVolume, volume().with_int("flags", 0)).await;
         assert!(lab.bricks().is_empty());
+    };
+    rt::block_on(inside).unwrap();
+}
+
+#[test]
+fn settings_of_the_cluster_and_heals_of_a_volume_without_daemon() {
+    let lab = Lab::new("cluster");
+    let hooks = lab.root.join("lib/hooks/1/set/post");
+    std::fs::write(
+        hooks.join("S1note"),
+        format!("#!/bin/sh\necho \"$@\" > {}\n", lab.path("hook")),
+    )
+    .unwrap();
+    std::fs::set_permissions(hooks.join("S1note"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let inside = async {
+        let cli = lab.cli().await;
+        cli.create_and_start(&lab).await;
+        let all = |key: &str, value: &str| {
+            let mut request = set(key, value);
+            request.set_str("volname", "all");
+            request
+        };
+        cli.done(Proc::SetVolume, all("cluster.server-quorum-ratio", "60"))
+            .await;
+        let stored = std::fs::read_to_string(lab.root.join("lib/options")).unwrap();
+        assert_eq!(stored, "cluster.server-quorum-ratio=60\nglobal-option-version=1\n");
+        let refusal = "'500.000000' in 'option server-quorum-ratio 500' is out of range [0 - 100]";
+        assert_eq!(
+            cli.refused(Proc::SetVolume, all("cluster.server-quorum-ratio", "500"))
+                .await,
+            refusal
+        );
+        let refusal = "Not a valid option for single volume";
+        assert_eq!(
+            cli.refused(Proc::SetVolume, set("cluster.server-quorum-ratio", "60"))
+                .await,
+            refusal
+        );
+        let refusal = "Self-heal-daemon is disabled. Heal will not be triggered on volume vol";
+        assert_eq!(
+            cli.refused(Proc::HealVolume, volume().with_int("heal-op", 1)).await,
+            refusal
+        );
+        cli.done(Proc::HealVolume, volume().with_int("heal-op", 16)).await;
+        let got = cli
+            .done(Proc::GetVolOpt, volume().with_str("key", "cluster.granular-entry-heal"))
+            .await;
+        assert_eq!(got.get_str("value1"), Some("off"));
+        let told = format!(
+            "--volname=vol -o cluster.self-heal-daemon=off --gd-workdir={}\n",
+            lab.path("lib")
+        );
+        let hook = lab.path("hook");
+        wait_for("the hook", &lab, async || {
+            std::fs::read_to_string(&hook).is_ok_and(|text| text == told)
+        })
+        .await;
+        let history = std::fs::read_to_string(lab.root.join("log/cmd_history.log"));
+        assert!(history.is_err(), "nobody gave a command line, so nothing was noted");
+    };
+    rt::block_on(inside).unwrap();
+}
+
+/// Garbage of several kinds on both sockets: refused or disconnected, logged, and the daemon goes on.
+#[test]
+fn garbage_does_not_disturb_the_daemon() {
+    use std::io::Write;
+    let lab = Lab::new("garbage");
+    let random: Vec<u8> = (0..4096u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    // A record of 2 GiB, a record that ends early, a reply nobody asked for, a call whose arguments are cut off.
+    let huge = [0xff; 4].to_vec();
+    let short = [0x80, 0, 0, 40, 0, 0, 0, 1].to_vec();
+    let reply = [&[0x80, 0, 0, 12][..], &[0; 3], &[7], &[0; 3], &[1], &[0; 4]].concat();
+    for garbage in [random, huge, short, reply] {
+        let mut tcp = std::net::TcpStream::connect(("127.0.0.1", lab.port)).unwrap();
+        tcp.write_all(&garbage).unwrap();
+        let mut unix = std::os::unix::net::UnixStream::connect(lab.root.join("socket")).unwrap();
+        unix.write_all(&garbage).unwrap();
+    }
+    let inside = async {
+        let cli = lab.cli().await;
+        let id = ProgramId::new(program::CLI.number, program::CLI.version);
+        for (procedure, args, want) in [
+            (Proc::GetVolume as u32, &[0, 0, 0, 99][..], "garbage arguments"),
+            (4711, &[][..], "procedure unavailable"),
+            (Proc::Tier as u32, &[0; 4][..], "procedure unavailable"),
+        ] {
+            let error = cli.0.call(id, procedure, args, LIMIT).await.unwrap_err().to_string();
+            assert!(error.contains(want), "{procedure}: {error}");
+        }
+        let error = cli
+            .0
+            .call(ProgramId::new(4711, 1), 1, &[], LIMIT)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("program unavailable"), "{error}");
+        assert_eq!(
+            cli.done(Proc::ListVolume, OldDict::new()).await.get_i32("count"),
+            Some(0)
+        );
     };
     rt::block_on(inside).unwrap();
 }

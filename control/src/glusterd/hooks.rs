@@ -36,15 +36,24 @@ fn commands(daemon: &Daemon, operation: &str, stage: &str, volume: &str, extra: 
     let scripts = scripts(&workdir.join("hooks/1").join(operation).join(stage));
     let command = |script: PathBuf| {
         let mut command = Command::new(script);
-        command.arg(format!("--volname={volume}")).args(extra);
-        if operation != "set" && operation != "delete" {
-            command.args(["--version=1", &format!("--volume-op={operation}")]);
-            command.arg(format!("--gd-workdir={}", workdir.display()));
-        }
+        command.args(arguments(operation, volume, extra, &workdir.display().to_string()));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
     scripts.into_iter().map(command).collect()
+}
+
+/// What a hook is told; which words come with which operation was observed on GlusterFS 10.3.
+fn arguments(operation: &str, volume: &str, extra: &[&str], workdir: &str) -> Vec<String> {
+    let mut arguments = vec![format!("--volname={volume}")];
+    arguments.extend(extra.iter().map(|word| (*word).to_string()));
+    if matches!(operation, "start" | "reset") {
+        arguments.extend(["--version=1".to_string(), format!("--volume-op={operation}")]);
+    }
+    if matches!(operation, "start" | "reset" | "set") {
+        arguments.push(format!("--gd-workdir={workdir}"));
+    }
+    arguments
 }
 
 /// Executable files whose name starts with S, in order of their names.
@@ -91,6 +100,19 @@ async fn run(command: Command) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hooks_are_told_what_glusterfs_tells_them() {
+        let words = |operation, extra: &[&str]| arguments(operation, "v1", extra, "/w").join(" ");
+        assert_eq!(words("create", &[]), "--volname=v1");
+        assert_eq!(
+            words("set", &["-o", "a=b", "c=d"]),
+            "--volname=v1 -o a=b c=d --gd-workdir=/w"
+        );
+        let start = "--volname=v1 --first=yes --version=1 --volume-op=start --gd-workdir=/w";
+        assert_eq!(words("start", &["--first=yes"]), start);
+        assert_eq!(words("stop", &["--last=yes"]), "--volname=v1 --last=yes");
+    }
 
     #[test]
     fn only_executables_that_start_with_s_in_order() {

@@ -7,6 +7,7 @@ use datapath::wire::OldDict;
 
 use super::super::brickdir::{self, BrickDirectory};
 use super::super::daemon::{Daemon, is_local_address};
+use super::super::hooks;
 use super::super::model::{
     Brick, NEW_VOLUME_OPTIONS, OpError, TYPE_REPLICATE, Volume, VolumeStatus, new_uuid, normal_path,
 };
@@ -58,9 +59,11 @@ pub(super) async fn create(daemon: &Daemon, mut request: OldDict) -> OpResult {
         ));
     }
     let directories = prepare_all(&bricks, force).await?;
+    hooks::run_before(daemon, "create", &name, &[]).await;
     let result = build(daemon, &name, replica_count, &bricks, &directories).await;
     match result {
         Ok(volume) => {
+            hooks::run_after(daemon, "create", &name, &[]);
             answer(&mut request, &volume);
             Ok(request)
         }

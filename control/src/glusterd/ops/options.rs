@@ -59,13 +59,13 @@ pub(super) async fn set(daemon: &Daemon, request: OldDict) -> OpResult {
     }
     let mut volume = named_volume(daemon, &request)?;
     let before = volume.clone();
-    let mut said = Vec::new();
+    let mut said = vec!["-o".to_string()];
     for (key, value) in &pairs {
         let key = check_pair(&before, key, value)?;
-        said.push(format!("-o {key}={value}"));
+        said.push(format!("{key}={value}"));
         volume.set_option(&key, value);
     }
-    let words: Vec<&str> = said.iter().flat_map(|s| s.split_whitespace()).collect();
+    let words: Vec<&str> = said.iter().map(String::as_str).collect();
     hooks::run_before(daemon, "set", &volume.name, &words).await;
     apply(daemon, &volume).await?;
     hooks::run_after(daemon, "set", &volume.name, &words);
