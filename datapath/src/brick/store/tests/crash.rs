@@ -6,7 +6,7 @@ use super::super::*;
 use crate::wire::Value;
 
 /// Quiet panics: the crashes are wanted.
-fn quietly<R>(f: impl FnOnce() -> R) -> R {
+pub(super) fn quietly<R>(f: impl FnOnce() -> R) -> R {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if info.payload().downcast_ref::<super::super::fault::Crash>().is_none() {

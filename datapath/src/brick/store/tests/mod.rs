@@ -3,6 +3,7 @@
 mod crash;
 mod data;
 mod lookup;
+mod model;
 mod names;
 mod permissions;
 mod xattrs;
