@@ -3,6 +3,7 @@
 mod fops;
 mod index;
 mod locking;
+mod oracle;
 mod rpc;
 mod session;
 
