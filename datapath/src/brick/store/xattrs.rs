@@ -25,7 +25,7 @@ impl Store {
     pub fn getxattr(&self, call: &Call<'_>, target: Target<'_>, name: Option<&[u8]>) -> FsResult<Xattrs> {
         let node = self.node_of(target)?;
         let Some(name) = name.filter(|n| !n.is_empty()) else {
-            return list_all(&node);
+            return list_all(&node, call.who.is_internal());
         };
         if let Some(value) = self.virtual_xattr(&node, target.gfid(), name) {
             let value = value?;
@@ -35,7 +35,8 @@ impl Store {
                 size,
             });
         }
-        if name.starts_with(gfid2path::PREFIX) || (fill::is_identity(name) && !call.who.is_internal()) {
+        let internal = fill::is_identity(name) || name == mdata::KEY;
+        if name.starts_with(gfid2path::PREFIX) || (internal && !call.who.is_internal()) {
             return Err(Errno::ENODATA);
         }
         if name.starts_with(b"user.") {
@@ -193,12 +194,14 @@ fn one(name: &[u8], value: Value) -> Dict {
     Dict::from_pairs(vec![(Key(name.to_vec().into()), value)])
 }
 
-fn list_all(node: &Node) -> FsResult<Xattrs> {
+/// The times of the ctime feature are shown to GlusterFS's own processes only: heal copies them.
+fn list_all(node: &Node, internal: bool) -> FsResult<Xattrs> {
     let mut out = Xattrs {
         dict: Dict::new(),
         size: 0,
     };
-    for name in node.list()?.into_iter().filter(|n| !fill::is_unlisted(n)) {
+    let shown = |name: &Vec<u8>| !fill::is_unlisted(name) && (internal || name != mdata::KEY);
+    for name in node.list()?.into_iter().filter(shown) {
         if let Some(value) = node.find(&name)? {
             out.size += name.len() + 1;
             out.dict.set(Key(name.into()), Value::ptr(value));
