@@ -9,7 +9,7 @@ use std::io::IoSlice;
 
 use crate::errno::{Errno, FsResult};
 use crate::sys::fs::{self, Stat};
-use crate::wire::{Dict, Iatt, Value};
+use crate::wire::{Dict, Gfid, Iatt, Value};
 
 use super::file::check_regular;
 use super::node::Node;
@@ -122,7 +122,7 @@ impl Store {
     /// # Errors
     /// What the file system gives.
     pub fn write_end(&self, call: &Call<'_>, file: &OpenFile, plan: WritePlan, bytes: usize) -> FsResult<Written> {
-        let post = self.touched(call, Target::File(file))?;
+        let post = self.touched(call, &Node::whole(file.descriptor()), file.gfid())?;
         let mut xdata = Dict::null();
         for (key, _) in call.xdata.iter() {
             match &*key.0 {
@@ -211,8 +211,7 @@ impl Store {
     /// # Errors
     /// `ESTALE`, `EISDIR`, `EACCES`, `EINVAL` if the file is not open for writing, `EFBIG`.
     pub fn truncate(&self, call: &Call<'_>, target: Target<'_>, size: u64) -> FsResult<PrePost> {
-        let node = self.node_of(target)?;
-        let stat = node.stat()?;
+        let (node, stat) = self.node_stat(target)?;
         check_regular(&stat)?;
         let pre = self.iatt_from(&node, target.gfid(), &stat)?;
         if let Target::File(file) = target {
@@ -226,7 +225,7 @@ impl Store {
         }
         Ok(PrePost {
             pre,
-            post: self.touched(call, target)?,
+            post: self.touched(call, &node, target.gfid())?,
             xdata: Dict::null(),
         })
     }
@@ -320,7 +319,7 @@ impl Store {
         self.check_reserve(call)?;
         let pre = self.attributes(Target::File(dest))?;
         let bytes = fs::copy_file_range(&**source.descriptor(), source_off, &**dest.descriptor(), dest_off, len)?;
-        let post = self.touched(call, Target::File(dest))?;
+        let post = self.touched(call, &Node::whole(dest.descriptor()), dest.gfid())?;
         Ok(CopiedRange {
             bytes,
             source: self.attributes(Target::File(source))?,
@@ -330,11 +329,9 @@ impl Store {
     }
 
     /// Stamps a changed object and gives its attributes.
-    pub(super) fn touched(&self, call: &Call<'_>, target: Target<'_>) -> FsResult<Iatt> {
-        let node = self.node_of(target)?;
-        let stat = node.stat()?;
-        self.apply_stamp(&node, target.gfid(), call.stamp.for_object());
-        self.iatt_from(&node, target.gfid(), &stat)
+    pub(super) fn touched(&self, call: &Call<'_>, node: &Node, gfid: Gfid) -> FsResult<Iatt> {
+        self.apply_stamp(node, gfid, call.stamp.for_object());
+        self.iatt(node, gfid)
     }
 
     fn change(&self, call: &Call<'_>, file: &OpenFile, act: impl FnOnce() -> FsResult<()>) -> FsResult<PrePost> {
@@ -345,7 +342,7 @@ impl Store {
         act()?;
         Ok(PrePost {
             pre,
-            post: self.touched(call, Target::File(file))?,
+            post: self.touched(call, &Node::whole(file.descriptor()), file.gfid())?,
             xdata: Dict::null(),
         })
     }

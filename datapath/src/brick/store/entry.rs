@@ -307,8 +307,7 @@ impl Store {
         if self.inodes.is_parked(gfid) {
             return Err(Errno::ESTALE);
         }
-        let node = self.locate_known(gfid)?;
-        let stat = node.stat()?;
+        let (node, stat) = self.locate_stat_known(gfid)?;
         if stat.is_dir() {
             return Err(Errno::EPERM);
         }

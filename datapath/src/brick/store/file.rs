@@ -185,8 +185,7 @@ impl Store {
     /// # Errors
     /// `ESTALE` if the gfid is gone, `EISDIR`, `ELOOP`, `EACCES`, or what the file system gives.
     pub fn open_file(&self, call: &Call<'_>, gfid: Gfid, flags: i32) -> FsResult<Rc<OpenFile>> {
-        let node = self.locate_known(gfid)?;
-        let stat = node.stat()?;
+        let (node, stat) = self.locate_stat_known(gfid)?;
         check_regular(&stat)?;
         self.check(call, &node, &stat, wanted_access(flags))?;
         let fd = node.open(kernel_flags(flags))?;
@@ -200,8 +199,8 @@ impl Store {
     /// # Errors
     /// `ESTALE` if the gfid is gone, `EISDIR`, `ELOOP`, or what the file system gives.
     pub fn open_anonymous(&self, gfid: Gfid, flags: i32) -> FsResult<Rc<OpenFile>> {
-        let node = self.locate_known(gfid)?;
-        check_regular(&node.stat()?)?;
+        let (node, stat) = self.locate_stat_known(gfid)?;
+        check_regular(&stat)?;
         let flags = flags & !(libc::O_ACCMODE | libc::O_TRUNC | libc::O_APPEND) | libc::O_RDWR;
         let fd = match node.open(kernel_flags(flags)) {
             Err(Errno::EROFS | Errno::ETXTBSY) => node.open(libc::O_RDONLY)?,

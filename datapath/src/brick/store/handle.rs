@@ -139,34 +139,46 @@ impl Store {
         Ok(fd)
     }
 
-    /// The object `gfid`. Files that were unlinked while open are found as long as they are open.
+    /// The object `gfid` and its attributes. Files that were unlinked while open are found as long as they are open.
     ///
     /// # Errors
     /// `ENOENT` if there is none, `EINVAL` for the null gfid.
-    pub(super) fn locate(&self, gfid: Gfid) -> FsResult<Node> {
+    pub(super) fn locate_stat(&self, gfid: Gfid) -> FsResult<(Node, Stat)> {
+        let with_stat = |node: Node| node.stat().map(|stat| (node, stat));
         if gfid.is_null() {
             return Err(Errno::EINVAL);
         }
         if gfid.is_root() {
-            return Ok(Node::whole(&self.root));
+            return with_stat(Node::whole(&self.root));
         }
-        if let Some(fd) = self.dirs.borrow_mut().get(&gfid) {
-            return Ok(Node::whole(fd));
+        let open = self.dirs.borrow_mut().get(&gfid).cloned();
+        if let Some(fd) = open {
+            let found = with_stat(Node::whole(&fd))?;
+            if found.1.nlink > 0 {
+                return Ok(found);
+            }
+            // Removed behind our back.
+            self.dirs.borrow_mut().remove(&gfid);
         }
         if self.inodes.is_parked(gfid) {
-            return Ok(Node::at(&self.hidden, &parked_path(gfid)));
+            return with_stat(Node::at(&self.hidden, &parked_path(gfid)));
         }
-        let node = Node::at(&self.hidden, &handle_path(gfid));
-        if !node.stat()?.is_symlink() || node.gfid()?.is_some() {
-            return Ok(node);
+        let (node, stat) = with_stat(Node::at(&self.hidden, &handle_path(gfid)))?;
+        if !stat.is_symlink() || node.gfid()?.is_some() {
+            return Ok((node, stat));
         }
-        Ok(Node::whole(&self.dir_fd(gfid)?))
+        with_stat(Node::whole(&self.dir_fd(gfid)?))
     }
 
-    /// [`Store::locate`] for a fop that a client believes in: `ESTALE` instead of `ENOENT`.
-    pub(super) fn locate_known(&self, gfid: Gfid) -> FsResult<Node> {
-        self.locate(gfid)
+    /// [`Store::locate_stat`] for a fop that a client believes in: `ESTALE` instead of `ENOENT`.
+    pub(super) fn locate_stat_known(&self, gfid: Gfid) -> FsResult<(Node, Stat)> {
+        self.locate_stat(gfid)
             .map_err(|e| if e == Errno::ENOENT { Errno::ESTALE } else { e })
+    }
+
+    /// The object `gfid` for a fop that a client believes in.
+    pub(super) fn locate_known(&self, gfid: Gfid) -> FsResult<Node> {
+        self.locate_stat_known(gfid).map(|(node, _)| node)
     }
 
     /// Makes the handle of the non-directory `name` in `dir`.

@@ -143,11 +143,14 @@ impl Store {
         if self.inodes.is_parked(gfid) && !unlinked {
             return Err(Errno::ENOENT);
         }
-        let node = match self.locate(gfid) {
-            Err(Errno::ENOENT) if unlinked => Node::at(&self.hidden, &parked_path(gfid)),
+        let (node, stat) = match self.locate_stat(gfid) {
+            Err(Errno::ENOENT) if unlinked => {
+                let node = Node::at(&self.hidden, &parked_path(gfid));
+                let stat = node.stat()?;
+                (node, stat)
+            }
             other => other?,
         };
-        let stat = node.stat()?;
         if self.is_stale(gfid, &stat) {
             tracing::info!(%gfid, "removing a handle whose object has no name");
             self.retire_handle(gfid)?;
@@ -171,8 +174,7 @@ impl Store {
     /// # Errors
     /// As above, or what the file system gives.
     pub fn stat(&self, call: &Call<'_>, target: Target<'_>) -> FsResult<Stated> {
-        let node = self.node_of(target)?;
-        let stat = node.stat()?;
+        let (node, stat) = self.node_stat(target)?;
         let iatt = self.iatt_from(&node, target.gfid(), &stat)?;
         Ok(Stated {
             stat: iatt,
@@ -185,7 +187,18 @@ impl Store {
     /// # Errors
     /// `ESTALE` if the gfid is gone, or what the file system gives.
     pub fn attributes(&self, target: Target<'_>) -> FsResult<Iatt> {
-        self.iatt(&self.node_of(target)?, target.gfid())
+        let (node, stat) = self.node_stat(target)?;
+        self.iatt_from(&node, target.gfid(), &stat)
+    }
+
+    /// The node of a fop's target and its attributes.
+    pub(super) fn node_stat(&self, target: Target<'_>) -> FsResult<(Node, Stat)> {
+        if let Target::Gfid(gfid) = target {
+            return self.locate_stat_known(gfid);
+        }
+        let node = self.node_of(target)?;
+        let stat = node.stat()?;
+        Ok((node, stat))
     }
 
     /// The node of a fop's target.
@@ -213,8 +226,7 @@ impl Store {
     /// # Errors
     /// `EACCES` if not, `ESTALE` if the gfid is gone.
     pub fn access(&self, call: &Call<'_>, gfid: Gfid, mask: u32) -> FsResult<()> {
-        let node = self.locate_known(gfid)?;
-        let stat = node.stat()?;
+        let (node, stat) = self.locate_stat_known(gfid)?;
         self.check(call, &node, &stat, mask & 7)
     }
 

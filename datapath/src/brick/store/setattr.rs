@@ -51,8 +51,7 @@ impl Store {
     /// # Errors
     /// `ESTALE`, `EPERM` where ownership is needed, `EACCES`, or what the file system gives.
     pub fn setattr(&self, call: &Call<'_>, target: Target<'_>, new: &Iatt, bits: i32) -> FsResult<PrePost> {
-        let node = self.node_of(target)?;
-        let stat = node.stat()?;
+        let (node, stat) = self.node_stat(target)?;
         let pre = self.iatt_from(&node, target.gfid(), &stat)?;
         let atime = new_time(
             bits,
@@ -90,7 +89,7 @@ impl Store {
         self.set_explicit_times(&node, target, (atime, mtime, ctime), call.stamp)?;
         Ok(PrePost {
             pre,
-            post: self.touched(call, target)?,
+            post: self.touched(call, &node, target.gfid())?,
             xdata: Dict::null(),
         })
     }

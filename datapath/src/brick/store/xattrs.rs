@@ -57,8 +57,7 @@ impl Store {
     /// `EPERM` for the object's identity, `EOPNOTSUPP` for GlusterFS's own names, `EINVAL` for a malformed value,
     /// `EACCES`, `ENOSPC`, `EEXIST`, `ENODATA`.
     pub fn setxattr(&self, call: &Call<'_>, target: Target<'_>, pairs: &Dict, flags: i32) -> FsResult<Dict> {
-        let node = self.node_of(target)?;
-        let stat = node.stat()?;
+        let (node, stat) = self.node_stat(target)?;
         for (key, value) in pairs.iter() {
             self.check_settable(call, &node, &stat, &key.0, value)?;
         }
@@ -66,7 +65,7 @@ impl Store {
         for (key, value) in pairs.iter() {
             self.set_one(&node, target, &key.0, value, flags)?;
         }
-        let post = self.touched(call, target)?;
+        let post = self.touched(call, &node, target.gfid())?;
         Ok(iatts_in_xdata(pre, post))
     }
 
@@ -138,8 +137,7 @@ impl Store {
     /// # Errors
     /// `EPERM` for the object's identity, `ENODATA`, `EACCES`.
     pub fn removexattr(&self, call: &Call<'_>, target: Target<'_>, name: &[u8]) -> FsResult<Dict> {
-        let node = self.node_of(target)?;
-        let stat = node.stat()?;
+        let (node, stat) = self.node_stat(target)?;
         let many: Vec<&[u8]> = if name.is_empty() {
             call.xdata.iter().map(|(k, _)| &*k.0).collect()
         } else {
@@ -163,7 +161,7 @@ impl Store {
         }
         // The times may have been among them.
         self.inodes.forget(target.gfid());
-        let post = self.touched(call, target)?;
+        let post = self.touched(call, &node, target.gfid())?;
         Ok(iatts_in_xdata(pre, post))
     }
 }

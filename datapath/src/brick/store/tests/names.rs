@@ -608,3 +608,42 @@ fn masks_and_forced_modes() {
     let mode = std::fs::metadata(brick.path().join("d")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o711);
 }
+
+#[test]
+fn a_link_that_cannot_be_recorded_is_undone() {
+    // Each name costs an xattr: ext4 runs out of room for them, others reach max-hardlinks.
+    let brick = Brick::new();
+    let gfid = brick.file("f");
+    let mut names = 1;
+    let failed = loop {
+        let name = format!("a-rather-long-name-that-takes-its-room-{names}");
+        match brick
+            .store()
+            .link(&Who::root().call(), gfid, Gfid::ROOT, name.as_bytes())
+        {
+            Ok(made) => names += 1.min(made.stat.nlink),
+            Err(e) => break e,
+        }
+    };
+    assert!(
+        failed == Errno::ENOSPC || failed == Errno::EMLINK && names == 100,
+        "{failed:?} after {names}"
+    );
+    assert_eq!(brick.lookup_gfid(gfid).unwrap().nlink, names);
+    assert_eq!(std::fs::read_dir(brick.path()).unwrap().count() as u32, names + 1);
+    assert_eq!(brick.store().paths_of(gfid).unwrap().len() as u32, names);
+}
+
+#[test]
+fn directories_removed_behind_our_back_are_gone() {
+    let brick = Brick::new();
+    let dir = brick.dir_in(Gfid::ROOT, "d");
+    assert!(brick.lookup_gfid(dir).is_ok());
+    std::fs::remove_dir(brick.path().join("d")).unwrap();
+    assert_eq!(brick.lookup_gfid(dir), Err(Errno::ENOENT));
+    let who = Who::root().gfid(fresh_gfid());
+    assert_eq!(
+        brick.store().mkdir(&who.call(), dir, b"x", 0o755).unwrap_err().errno,
+        Errno::ESTALE
+    );
+}
