@@ -45,12 +45,18 @@ fn names_have_their_rules() {
     assert_eq!(set("user.a", Value::ptr(&b"2"[..]), 1).unwrap_err(), Errno::EEXIST);
     assert_eq!(set("user.b", Value::ptr(&b"2"[..]), 2).unwrap_err(), Errno::ENODATA);
     assert_eq!(get(&brick, gfid, "user.a").unwrap(), "1");
-    let all = brick
-        .store()
-        .getxattr(&Who::root().call(), Target::Gfid(gfid), None)
-        .unwrap();
-    assert_eq!(all.dict.len(), 2, "{:?}", all.dict);
-    assert_eq!(all.size, "user.a".len() + "trusted.glusterfs.mdata".len() + 2);
+    let all = |who: Who| brick.store().getxattr(&who.call(), Target::Gfid(gfid), None).unwrap();
+    let shown = all(Who::root());
+    assert_eq!(
+        shown.dict.len(),
+        1,
+        "the times are not for applications: {:?}",
+        shown.dict
+    );
+    assert_eq!(shown.size, "user.a".len() + 1);
+    let shown = all(Who::internal());
+    assert_eq!(shown.dict.len(), 2, "heal copies them: {:?}", shown.dict);
+    assert_eq!(shown.size, "user.a".len() + "trusted.glusterfs.mdata".len() + 2);
     let remove = |name: &[u8]| brick.store().removexattr(&Who::root().call(), Target::Gfid(gfid), name);
     assert_eq!(remove(b"trusted.gfid").unwrap_err(), Errno::EPERM);
     remove(b"user.a").unwrap();
