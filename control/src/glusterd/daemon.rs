@@ -22,7 +22,7 @@ use crate::rpc::{ProgramId, Server};
 use crate::rt::{self, sync};
 use crate::volfile::{FuseKind, GenerateError, Graph, brick_volfile, client_volfile, shd_volfile};
 
-/// How long `volume start` waits for its bricks to answer.
+/// How long a command that starts processes waits for them to answer.
 const ONLINE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A volume and what runs for it on this node.
@@ -356,6 +356,13 @@ impl Daemon {
         };
         if let Some(process) = stopped {
             process.stop().await;
+        }
+    }
+
+    /// Waits a little for the volume's self-heal daemon to answer, if there is one, so that the next command finds it.
+    pub async fn await_shd(&self, name: &str) {
+        if let Some(process) = self.shd_process(name) {
+            process.wait_online(ONLINE_LIMIT).await;
         }
     }
 

@@ -137,6 +137,8 @@ async fn serve(config: Config, status: StatusPipe) -> Result<i32, String> {
 }
 
 async fn listen(config: Config) -> Result<Daemon, String> {
+    // The volumes first: whoever can connect must find them.
+    let daemon = Daemon::load(config.clone()).map_err(|e| e.to_string())?;
     let any = if config.inet6 {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED)
     } else {
@@ -149,7 +151,6 @@ async fn listen(config: Config) -> Result<Daemon, String> {
         std::fs::create_dir_all(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
     }
     let unix = bind(Address::Unix(socket))?;
-    let daemon = Daemon::load(config).map_err(|e| e.to_string())?;
     let (tcp_server, unix_server) = programs::servers(&daemon);
     let port = match tcp.local() {
         Address::Tcp(address) => address.port(),

@@ -90,6 +90,7 @@ async fn switch(daemon: &Daemon, request: OldDict, volume: &Volume, key: &str, v
     let mut volume = daemon.need_volume(&volume.name)?;
     volume.set_option(key, value);
     options::apply(daemon, &volume).await?;
+    daemon.await_shd(&volume.name).await;
     Ok(with_volume_id(request, &volume))
 }
 

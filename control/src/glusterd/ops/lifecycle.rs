@@ -38,6 +38,7 @@ pub(super) async fn start(daemon: &Daemon, request: OldDict) -> OpResult {
         return Err(error);
     }
     daemon.settle_shd(&volume.name).await;
+    daemon.await_shd(&volume.name).await;
     hooks::run_after(daemon, "start", &volume.name, &[&first]);
     Ok(with_volume_id(request, &volume))
 }
