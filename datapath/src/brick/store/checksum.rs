@@ -3,7 +3,7 @@
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
-use crate::errno::FsResult;
+use crate::errno::{Errno, FsResult};
 use crate::sys::fs;
 use crate::wire::{Dict, Value};
 
@@ -11,6 +11,8 @@ use super::{Call, OpenFile, Store};
 
 /// Bytes read at a time.
 const PIECE: usize = 256 * 1024;
+/// The largest block: heal compares 128 KiB at a time, and the brick does nothing else meanwhile.
+const MAX_BLOCK: usize = 64 * 1024 * 1024;
 
 /// The sums of one block.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,8 +70,11 @@ impl Store {
     /// The sums of at most `len` bytes at `off`; what lies beyond the end of the file does not count.
     ///
     /// # Errors
-    /// What the file system gives.
+    /// `EINVAL` for a block of more than 64 MiB, or what the file system gives.
     pub fn rchecksum(&self, call: &Call<'_>, file: &OpenFile, off: u64, len: usize) -> FsResult<Rchecksum> {
+        if len > MAX_BLOCK {
+            return Err(Errno::EINVAL);
+        }
         let fips = self.options.borrow().fips_mode_rchecksum;
         let mut strong = if fips {
             Strong::Sha(Sha256::new())

@@ -25,6 +25,9 @@ const FALLOC_KNOWN: i32 = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL
 /// Zeros are written in pieces of this many bytes.
 const ZERO_PIECE: usize = 64 * 1024;
 
+/// Bytes copied in one call at most: the brick does nothing else meanwhile.
+const MAX_COPY: usize = 64 * 1024 * 1024;
+
 /// A write that may begin.
 #[derive(Clone, Debug)]
 pub struct WritePlan {
@@ -302,7 +305,7 @@ impl Store {
         fs::lseek(&**file.descriptor(), off, whence).map(|at| at as u64)
     }
 
-    /// COPY_FILE_RANGE: at most `len` bytes; fewer if the source ends.
+    /// COPY_FILE_RANGE: at most `len` bytes; fewer if the source ends or it is more than 64 MiB.
     ///
     /// # Errors
     /// `EBADF`, `ENOSPC`, `EFBIG`, `EINVAL` if the ranges overlap.
@@ -317,6 +320,7 @@ impl Store {
             return Err(Errno::EBADF);
         }
         self.check_reserve(call)?;
+        let len = len.min(MAX_COPY);
         let pre = self.attributes(Target::File(dest))?;
         let bytes = fs::copy_file_range(&**source.descriptor(), source_off, &**dest.descriptor(), dest_off, len)?;
         let post = self.touched(call, &Node::whole(dest.descriptor()), dest.gfid())?;

@@ -97,12 +97,13 @@ impl Times {
         }
     }
 
-    /// What a client sent.
+    /// What a client sent; nanoseconds out of range are brought into it.
     pub fn from_wire(m: &MdataIatt) -> Times {
+        let time = |sec, nsec: u32| (sec, nsec.min(999_999_999));
         Times {
-            ctime: (m.ctime, m.ctime_nsec),
-            mtime: (m.mtime, m.mtime_nsec),
-            atime: (m.atime, m.atime_nsec),
+            ctime: time(m.ctime, m.ctime_nsec),
+            mtime: time(m.mtime, m.mtime_nsec),
+            atime: time(m.atime, m.atime_nsec),
         }
     }
 
@@ -197,6 +198,27 @@ mod tests {
         assert_eq!(times.ctime, (1_795_383_105, 0x30eb_b7d2));
         assert_eq!((times.mtime.1, times.atime.1), (0x2920_2ecf, 0x28e5_e042));
         assert_eq!(times.encode(), bytes);
+    }
+
+    #[test]
+    fn whatever_a_client_sends_can_be_read_back() {
+        let sent = MdataIatt {
+            atime: i64::MIN,
+            mtime_nsec: u32::MAX,
+            ctime_nsec: 1_000_000_000,
+            ..Default::default()
+        };
+        let times = Times::from_wire(&sent);
+        assert_eq!(Times::decode(&times.encode()), Some(times));
+        let stamp = Stamp {
+            flags: flag::ALL,
+            sec: -1,
+            nsec: u32::MAX,
+        };
+        assert_eq!(
+            Times::decode(&Times::all(stamp.time()).encode()),
+            Some(Times::all((-1, 999_999_999)))
+        );
     }
 
     #[test]

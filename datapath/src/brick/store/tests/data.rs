@@ -205,6 +205,10 @@ fn sums_of_blocks() {
     let _ = write(&brick, &zeros, 0, &[0; 600_000]);
     let sum = brick.store().rchecksum(&who.call(), &zeros, 0, 600_000).unwrap();
     assert_eq!((sum.xdata.get_u64("buf-has-zeroes"), sum.weak), (Some(1), 0));
+    assert_eq!(
+        brick.store().rchecksum(&who.call(), &zeros, 0, 1 << 32).unwrap_err(),
+        Errno::EINVAL
+    );
 }
 
 #[test]
