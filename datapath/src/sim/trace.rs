@@ -45,13 +45,14 @@ impl Trace {
         line[16..24].copy_from_slice(&socket.to_le_bytes());
         line[24..26].copy_from_slice(&from.0.to_le_bytes());
         line[26..28].copy_from_slice(&to.0.to_le_bytes());
-        line[28..].copy_from_slice(&xxh64(data, data.len() as u64).to_le_bytes());
+        let content = xxh64(data, data.len() as u64);
+        line[28..].copy_from_slice(&content.to_le_bytes());
         self.hash = xxh64(&line, xxh64(what.as_bytes(), 0));
         self.count += 1;
         if let Some(log) = &mut self.log {
             let len = data.len();
             log.push(format!(
-                "{now:>12} {what} {} -> {} socket {socket} {len} bytes",
+                "{now:>12} {what} {} -> {} socket {socket} {len} bytes {content:016x}",
                 from.0, to.0
             ));
         }

@@ -26,12 +26,17 @@ fn one(seed: u64) -> u64 {
     let dir = support::TempDir::new("sim");
     let root = dir.path().to_path_buf();
     let log = std::env::var_os("SIM_LOG");
-    let config = SimConfig { keep_log: log.is_some(), ..SimConfig::new(seed) };
+    let config = SimConfig {
+        keep_log: log.is_some(),
+        ..SimConfig::new(seed)
+    };
     let (result, hash) = run(config, |sim| async move {
-        let _log = log.map(|file| support::OnDrop::new({
-            let sim = sim.clone();
-            move || std::fs::write(file, sim.log().join("\n")).expect("the log is written")
-        }));
+        let _log = log.map(|file| {
+            support::OnDrop::new({
+                let sim = sim.clone();
+                move || std::fs::write(file, sim.log().join("\n")).expect("the log is written")
+            })
+        });
         let world = World::new(sim, root);
         let model = workload(&world).await;
         world.settle().await;
@@ -40,7 +45,10 @@ fn one(seed: u64) -> u64 {
         world.client_errors()
     })
     .expect("the simulation starts");
-    assert_eq!(result, 0, "seed {seed}: operations failed although a quorum was up all the time");
+    assert_eq!(
+        result, 0,
+        "seed {seed}: operations failed although a quorum was up all the time"
+    );
     println!("seed {seed}: trace {hash:016x}");
     hash
 }

@@ -2,14 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use datapath::brick::server::{BrickConfig, BrickServer};
-use datapath::brick::store::{Options, Store, StoreConfig, init_brick};
+use datapath::brick::store::{Options, Store, StoreConfig, Times, init_brick};
 use datapath::client::{BrickSpec, Caller, ClientOptions, ClientSpec, Fd, Volume};
 use datapath::errno::{Errno, FsResult};
 use datapath::exec::host::{HostId, spawn_on};
@@ -17,6 +18,7 @@ use datapath::exec::net::{Addr, Listener};
 use datapath::exec::{self, sleep};
 use datapath::replicate::heal::HealDaemon;
 use datapath::sim::{Sim, ip_of};
+use datapath::sys::xattr;
 use datapath::wire::Gfid;
 
 const BRICKS: usize = 6;
@@ -35,7 +37,8 @@ pub struct World {
     root: PathBuf,
     pub volume: Volume,
     healer: Volume,
-    pub daemon: HealDaemon,
+    /// Stops when it is dropped.
+    _daemon: HealDaemon,
     down: Rc<RefCell<Vec<bool>>>,
     errors: Cell<u32>,
     last_misfortune: Cell<Duration>,
@@ -81,7 +84,11 @@ fn connect(on: HostId, volume: &Volume) {
         let volume = volume.clone();
         spawn_on(on, async move {
             loop {
-                volume.subvol(brick).clone().run((ip_of(host(brick)), PORT).into()).await;
+                volume
+                    .subvol(brick)
+                    .clone()
+                    .run((ip_of(host(brick)), PORT).into())
+                    .await;
                 volume.unreachable(brick);
                 sleep(Duration::from_millis(200)).await;
             }
@@ -91,13 +98,28 @@ fn connect(on: HostId, volume: &Volume) {
 
 fn start_brick(brick: usize, root: PathBuf) {
     spawn_on(host(brick), async move {
-        let store = Store::open(StoreConfig { root, volume_id: VOLUME_ID, options: Options::default() })
-            .expect("the brick opens");
+        let store = Store::open(StoreConfig {
+            root,
+            volume_id: VOLUME_ID,
+            options: Options::default(),
+        })
+        .expect("the brick opens");
         let config = BrickConfig::new(format!("/brick{brick}"), "sim", VOLUME_ID, format!("brick-{brick}"));
         let server = BrickServer::new(config, store).expect("the brick starts");
-        let listener = Listener::bind(&Addr::Inet(([0, 0, 0, 0], PORT).into())).await.expect("the port is free");
+        let listener = Listener::bind(&Addr::Inet(([0, 0, 0, 0], PORT).into()))
+            .await
+            .expect("the port is free");
         server.serve(listener).await.expect("the brick serves");
     });
+}
+
+/// Gives a new brick's root the times of the simulation. Without them the client would ask the bricks for the kernel's
+/// and write those, which no two runs have in common.
+fn settle_times(dir: &Path) {
+    let now = exec::wall_clock();
+    let times = Times::all((now.sec, now.nsec)).encode();
+    let fd = File::open(dir).expect("the brick's directory");
+    xattr::fset(&fd, b"trusted.glusterfs.mdata", &times, 0).expect("the root's times");
 }
 
 impl World {
@@ -108,6 +130,7 @@ impl World {
             std::fs::create_dir_all(&dir).expect("brick directory");
             std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("mode");
             init_brick(&dir, VOLUME_ID).expect("a new brick");
+            settle_times(&dir);
             start_brick(brick, dir);
         }
         let volume = Volume::new(spec("client", 0));
@@ -117,7 +140,16 @@ impl World {
         let daemon = HealDaemon::start(healer.clone());
         let woken = daemon.clone();
         healer.on_event(move |_| woken.bricks_changed());
-        World { sim, root, volume, healer, daemon, down: Rc::new(RefCell::new(vec![false; BRICKS])), errors: Cell::new(0), last_misfortune: Cell::default() }
+        World {
+            sim,
+            root,
+            volume,
+            healer,
+            _daemon: daemon,
+            down: Rc::new(RefCell::new(vec![false; BRICKS])),
+            errors: Cell::new(0),
+            last_misfortune: Cell::default(),
+        }
     }
 
     /// How many operations the application saw fail.
@@ -179,13 +211,18 @@ impl World {
                 return;
             }
         }
-        panic!("still to be healed after five minutes: {:#?}", self.healer.heal_info().await);
+        panic!(
+            "still to be healed after five minutes: {:#?}",
+            self.healer.heal_info().await
+        );
     }
 
     /// All six directories hold the same.
     pub fn compare_bricks(&self) {
         let bricks: Vec<PathBuf> = (0..BRICKS).map(|b| self.dir(b)).collect();
-        tests::lab::compare::compare_bricks(&bricks).and_then(|c| c.check()).expect("the bricks are equal");
+        tests::lab::compare::compare_bricks(&bricks)
+            .and_then(|c| c.check())
+            .expect("the bricks are equal");
     }
 }
 
@@ -197,7 +234,11 @@ pub struct Model {
 }
 
 fn caller() -> Caller {
-    Caller { pid: 1000, lk_owner: 7, ..Caller::default() }
+    Caller {
+        pid: 1000,
+        lk_owner: 7,
+        ..Caller::default()
+    }
 }
 
 fn random_below(n: usize) -> usize {
@@ -235,7 +276,15 @@ async fn step(world: &World, model: &mut Model, dirs: &mut Vec<Gfid>, n: usize) 
         }
         1 | 2 => {
             let name = format!("file{n}").into_bytes();
-            let (_, fd) = v.create(&c, dir, &name, (libc::O_CREAT | libc::O_EXCL | libc::O_RDWR) as u32, 0o644).await?;
+            let (_, fd) = v
+                .create(
+                    &c,
+                    dir,
+                    &name,
+                    (libc::O_CREAT | libc::O_EXCL | libc::O_RDWR) as u32,
+                    0o644,
+                )
+                .await?;
             model.files.insert((dir, name.clone()), Vec::new());
             write_some(world, &fd, model.files.get_mut(&(dir, name)).expect("just made")).await?;
             v.flush(&c, &fd).await?;
@@ -271,7 +320,10 @@ async fn write_some(world: &World, fd: &Fd, content: &mut Vec<u8>) -> FsResult<(
         let off = exec::random_u64() % FILE_BYTES;
         let len = 1 + random_below(40_000);
         let byte = exec::random_u64() as u8;
-        let wrote = world.volume.write(&caller(), fd, off, Bytes::from(vec![byte; len]), 0).await?;
+        let wrote = world
+            .volume
+            .write(&caller(), fd, off, Bytes::from(vec![byte; len]), 0)
+            .await?;
         assert_eq!(wrote as usize, len, "a write is whole or an error");
         let end = off as usize + len;
         if content.len() < end {
@@ -280,7 +332,10 @@ async fn write_some(world: &World, fd: &Fd, content: &mut Vec<u8>) -> FsResult<(
         content[off as usize..end].fill(byte);
         if exec::random_u64().is_multiple_of(4) {
             let read = world.volume.read(&caller(), fd, off, len as u32).await?;
-            assert!(read.iter().all(|b| *b == byte) && read.len() == len, "what was written is read at once");
+            assert!(
+                read.iter().all(|b| *b == byte) && read.len() == len,
+                "what was written is read at once"
+            );
         }
     }
     Ok(())
@@ -291,7 +346,11 @@ impl Model {
     pub async fn check_through(&self, world: &World) {
         let (v, c) = (&world.volume, caller());
         for (dir, name) in &self.dirs {
-            assert!(v.lookup(&c, *dir, name).await.is_ok(), "directory {}", String::from_utf8_lossy(name));
+            assert!(
+                v.lookup(&c, *dir, name).await.is_ok(),
+                "directory {}",
+                String::from_utf8_lossy(name)
+            );
         }
         for ((dir, name), content) in &self.files {
             let text = String::from_utf8_lossy(name).into_owned();

@@ -119,10 +119,18 @@ impl Watch {
 pub struct IndexEntry {
     /// The name.
     pub name: Vec<u8>,
-    /// Backend inode number.
+    /// That of the inode it is about, or all ones if it is about none. The backend's says nothing: all names of an
+    /// index are links to one base file.
     pub ino: u64,
     /// Cookie of the position after this entry.
     pub off: u64,
+}
+
+fn number_of(name: &[u8]) -> u64 {
+    let gfid = std::str::from_utf8(name)
+        .ok()
+        .and_then(|text| text.parse::<Gfid>().ok());
+    gfid.map_or(u64::MAX, |gfid| gfid.ino())
 }
 
 /// What the counters of one kind say.
@@ -327,8 +335,8 @@ impl Index {
                     return Ok((out, false));
                 }
                 out.push(IndexEntry {
+                    ino: number_of(&entry.name),
                     name: entry.name,
-                    ino: entry.ino,
                     off: entry.off,
                 });
             }
