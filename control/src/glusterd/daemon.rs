@@ -284,15 +284,12 @@ impl Daemon {
                 waiting.push(handle);
             }
         }
-        for handle in &waiting {
-            match handle.ensure_started().await {
-                Err(why) if !force => {
-                    tracing::error!("volume {name}: {why}");
-                    let text = "Commit failed on localhost. Please check the log file for more details.";
-                    return Err(OpError::new(text));
-                }
-                _ => {}
-            }
+        // All at once: whoever is asked only after its first attempt has failed would try again.
+        let results = futures_util::future::join_all(waiting.iter().map(ProcessHandle::ensure_started)).await;
+        if let Some(why) = results.into_iter().find_map(Result::err).filter(|_| !force) {
+            tracing::error!("volume {name}: {why}");
+            let text = "Commit failed on localhost. Please check the log file for more details.";
+            return Err(OpError::new(text));
         }
         // A command that follows at once should find the bricks answering; one that needs longer is still started.
         futures_util::future::join_all(waiting.iter().map(|handle| handle.wait_online(ONLINE_LIMIT))).await;

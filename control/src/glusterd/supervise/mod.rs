@@ -6,7 +6,7 @@
 mod argv;
 mod launch;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -88,6 +88,10 @@ struct State {
 struct Shared {
     label: String,
     state: RefCell<State>,
+    /// A start is under way. Interrupting it could leave a process behind that has not yet written its pid file.
+    launching: Cell<bool>,
+    /// The process is to be stopped: no further start.
+    stopping: Cell<bool>,
     /// Asks for a start at once.
     kick: sync::Notify,
     /// Number of starts tried so far, and how the last one went.
@@ -126,6 +130,8 @@ impl Supervised {
         let shared = Rc::new(Shared {
             label: spec.label.clone(),
             state: RefCell::default(),
+            launching: Cell::new(false),
+            stopping: Cell::new(false),
             kick: sync::Notify::new(),
             attempts: sync::watch::Sender::new((0, Ok(()))),
         });
@@ -146,6 +152,10 @@ impl Supervised {
 
     /// Ends the process and the supervision: SIGTERM, wait, remove its files.
     pub async fn stop(self) {
+        self.shared.stopping.set(true);
+        while self.shared.launching.get() {
+            rt::sleep(STOP_POLL).await;
+        }
         drop(self.task);
         let client = self.shared.state.borrow_mut().client.take();
         if let Some(client) = client {
@@ -261,12 +271,20 @@ async fn supervise(shared: Rc<Shared>, spec: Rc<ProcessSpec>) {
     let shortest = spec.restart_delay.unwrap_or_default();
     let mut pause = shortest;
     loop {
+        if shared.stopping.get() {
+            return;
+        }
         let result = match launch::running(&spec) {
             Some(pid) => {
                 tracing::info!("{} runs already (pid {pid})", spec.label);
                 Ok(pid)
             }
-            None => launch::start(&spec).await,
+            None => {
+                shared.launching.set(true);
+                let started = launch::start(&spec).await;
+                shared.launching.set(false);
+                started
+            }
         };
         shared.state.borrow_mut().pid = result.as_ref().ok().copied();
         let outcome = result.as_ref().map(drop).map_err(Clone::clone);

@@ -127,6 +127,19 @@ fn another_port_is_tried_and_other_failures_are_told() {
 }
 
 #[test]
+fn a_stop_during_the_start_leaves_no_process() {
+    let scratch = Scratch::new("early", "sleep 0.3");
+    rt::block_on(async {
+        let process = Supervised::start(scratch.spec(Some(Duration::from_millis(10)), Rc::default()));
+        rt::sleep(Duration::from_millis(50)).await;
+        process.stop().await;
+        rt::sleep(Duration::from_millis(500)).await;
+        assert_eq!(process::running_pid(&scratch.0.join("pid")), None);
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_foreign_process_with_the_same_pid_is_not_ours() {
     let scratch = Scratch::new("foreign", "");
     // The test's own pid runs, but not with this pid file as an argument.
