@@ -6,7 +6,7 @@
 
 use ::tests::lab::error::{Result, fail};
 use ::tests::lab::signals::Interrupt;
-use ::tests::lab::{build, cleanup_leftovers, packages};
+use ::tests::lab::{build, cleanup_leftovers, compare_bricks, packages};
 use ::tests::scenarios::{self, Scenario};
 use clap::Parser;
 use std::process::ExitCode;
@@ -30,6 +30,9 @@ struct Options {
     /// Removes what killed runs have left behind, and nothing else.
     #[arg(long)]
     cleanup: bool,
+    /// Compares the brick directories of one replica set and lists every difference.
+    #[arg(long, num_args = 2.., value_name = "BRICK")]
+    compare: Vec<std::path::PathBuf>,
     /// Skips `cargo test`.
     #[arg(long)]
     scenarios_only: bool,
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Some(name) => return children::run_here(name),
         None if options.list => list(),
         None if options.cleanup => cleanup(),
+        None if !options.compare.is_empty() => compare(&options.compare),
         None => run(&options),
     };
     match outcome {
@@ -70,6 +74,19 @@ fn list() -> Result<ExitCode> {
         println!("{:<22} {}", scenario.name, scenario.about);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn compare(bricks: &[std::path::PathBuf]) -> Result<ExitCode> {
+    let comparison = compare_bricks(bricks)?;
+    for report in &comparison.bricks {
+        println!(
+            "{}  {}  ({} entries)",
+            report.digest,
+            report.brick.display(),
+            report.entries
+        );
+    }
+    comparison.check().map(|()| ExitCode::SUCCESS)
 }
 
 fn cleanup() -> Result<ExitCode> {

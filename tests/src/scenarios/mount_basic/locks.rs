@@ -85,7 +85,9 @@ fn range_locks(place: &Place<'_>) -> Result<()> {
     let refused = set(&two, libc::F_RDLCK, 0, 10);
     ensure(refused.is_err(), "a read lock on the rest of a split write lock")?;
     drop(one);
-    soon("lock of everything after the other was closed", || set(&two, libc::F_WRLCK, 0, 0).is_ok())
+    soon("lock of everything after the other was closed", || {
+        set(&two, libc::F_WRLCK, 0, 0).is_ok()
+    })
 }
 
 fn lock_waits(place: &Place<'_>) -> Result<()> {
