@@ -63,7 +63,7 @@ pub(super) fn global_help() -> String {
 }
 
 fn topic_help(title: &str, patterns: &[&Pattern]) -> String {
-    let rule = "=".repeat(title.len());
+    let rule = "=".repeat(title.len() + 1);
     let lines: Vec<String> = patterns
         .iter()
         .map(|p| format!("{} - {}", p.spelling, p.help))

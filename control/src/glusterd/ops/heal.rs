@@ -30,13 +30,13 @@ mod op {
 pub(super) async fn heal(daemon: &Daemon, request: OldDict) -> OpResult {
     let volume = named_volume(daemon, &request)?;
     match request.get_i32("heal-op") {
-        Some(op::ENABLE) => switch(daemon, request, &volume, "cluster.self-heal-daemon", "on").await,
-        Some(op::DISABLE) => switch(daemon, request, &volume, "cluster.self-heal-daemon", "off").await,
+        Some(op::ENABLE) => switch(daemon, request, &volume, "cluster.self-heal-daemon", "enable").await,
+        Some(op::DISABLE) => switch(daemon, request, &volume, "cluster.self-heal-daemon", "disable").await,
         Some(op::GRANULAR_ENABLE) => {
             check_healed(daemon, &request, &volume).await?;
-            switch(daemon, request, &volume, "cluster.granular-entry-heal", "on").await
+            switch(daemon, request, &volume, "cluster.granular-entry-heal", "enable").await
         }
-        Some(op::GRANULAR_DISABLE) => switch(daemon, request, &volume, "cluster.granular-entry-heal", "off").await,
+        Some(op::GRANULAR_DISABLE) => switch(daemon, request, &volume, "cluster.granular-entry-heal", "disable").await,
         Some(op::INDEX | op::FULL | op::STATISTICS | op::HEAL_COUNT | op::HEAL_COUNT_REPLICA) => {
             ask_daemon(daemon, request, &volume).await
         }
