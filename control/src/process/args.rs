@@ -91,6 +91,24 @@ const IGNORED: &[&str] = &[
 /// Known options that change what the process must do, and are not supported.
 const REFUSED: &[&str] = &["--brick-mux", "--secure-mgmt"];
 
+/// Options with a value that count.
+const WITH_VALUE: &[&str] = &[
+    "--volfile-server",
+    "--volfile-server-port",
+    "--volfile-server-transport",
+    "--volfile-id",
+    "--volfile",
+    "--volume-name",
+    "--pid-file",
+    "--socket-file",
+    "--log-file",
+    "--log-level",
+    "--brick-name",
+    "--brick-port",
+    "--xlator-option",
+    "--process-name",
+    "--client-pid",
+];
 const SHORT: &[(char, &str)] = &[
     ('s', "--volfile-server"),
     ('f', "--volfile"),
@@ -116,6 +134,9 @@ pub fn parse(words: &[String]) -> Result<Request, String> {
                 Switch::Done => continue,
                 Switch::Print(text) => return Ok(Request::Print(text)),
             }
+        }
+        if !WITH_VALUE.contains(&name.as_str()) && !IGNORED_WITH_VALUE.contains(&name.as_str()) {
+            return Err(format!("unknown option '{word}'"));
         }
         let value = match attached {
             Some(value) => value,
@@ -212,8 +233,8 @@ fn take(name: &str, value: String, args: &mut Args) -> Result<(), String> {
             Ok(pid) => args.client_pid = Some(pid),
             Err(_) => return wrong("is not a number"),
         },
-        name if IGNORED_WITH_VALUE.contains(&name) => {}
-        _ => return Err(format!("unknown option '{name}'")),
+        // What is left changes nothing here.
+        _ => {}
     }
     Ok(())
 }

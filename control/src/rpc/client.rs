@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use datapath::wire::Xdr;
+use datapath::wire::rpc::{CallHeader, ReplyStatus};
 
-use super::message::{self, AcceptStatus, CallHeader, Credential, Message, ReplyStatus};
+use super::message::{self, Message};
 use super::record::RecordReader;
 use super::{Address, ProgramId};
 use crate::rt::{self, OwnedTask, Stream, sync};
@@ -37,10 +38,8 @@ pub type CallbackHandler = Rc<dyn Fn(Callback)>;
 pub enum CallError {
     /// The connection ended (the text says how) before the reply came.
     Disconnected(String),
-    /// The server accepted the call but did not carry it out.
-    Refused(AcceptStatus),
-    /// The server denied the call: kind and detail as on the wire (wire-protocol.md 1.3).
-    Denied(u32, u32),
+    /// The server did not carry the call out.
+    Refused(ReplyStatus),
     /// No reply within the time limit.
     TimedOut(Duration),
     /// The result body is not what the procedure returns.
@@ -52,8 +51,6 @@ impl std::fmt::Display for CallError {
         match self {
             CallError::Disconnected(why) => write!(f, "disconnected: {why}"),
             CallError::Refused(why) => write!(f, "refused by the server: {why}"),
-            CallError::Denied(1, 2) => f.write_str("denied: the server wants a privileged source port"),
-            CallError::Denied(kind, detail) => write!(f, "denied by the server ({kind}, {detail})"),
             CallError::Undecodable(why) => write!(f, "undecodable reply: {why}"),
             CallError::TimedOut(limit) => write!(f, "no reply within {} ms", limit.as_millis()),
         }
@@ -146,13 +143,12 @@ impl Client {
         }
         let xid = self.shared.next_xid.get();
         self.shared.next_xid.set(xid.wrapping_add(1));
-        let ProgramId { number, version } = program;
         let header = CallHeader {
             xid,
-            program: number,
-            version,
-            procedure,
-            credential: Credential::own(),
+            prog: program.number,
+            vers: program.version,
+            proc: procedure,
+            cred: message::own_credential(),
         };
         let (waiter, reply) = sync::oneshot::channel();
         self.shared.waiting.borrow_mut().insert(xid, waiter);
@@ -223,26 +219,26 @@ async fn read_loop(stream: Stream, shared: Rc<Shared>, callbacks: CallbackHandle
             Err(e) => break e.to_string(),
         };
         // The message type decides first: a callback's xid regularly equals that of an outstanding call.
-        match message::decode(record) {
+        match message::decode(&record) {
             Ok(Message::Call(header, args)) => callbacks(Callback {
-                program: ProgramId::new(header.program, header.version),
-                procedure: header.procedure,
+                program: ProgramId::new(header.prog, header.vers),
+                procedure: header.proc,
                 args,
             }),
-            Ok(Message::Reply { xid, status, body }) => {
-                let Some(waiter) = shared.waiting.borrow_mut().remove(&xid) else {
-                    tracing::debug!("{}: reply with xid {xid} that nobody waits for", shared.peer);
+            Ok(Message::Reply(header, body)) => {
+                let Some(waiter) = shared.waiting.borrow_mut().remove(&header.xid) else {
+                    tracing::debug!("{}: reply with xid {} that nobody waits for", shared.peer, header.xid);
                     continue;
                 };
-                let result = match status {
-                    ReplyStatus::Success => Ok(body),
-                    ReplyStatus::Accepted(why) => Err(CallError::Refused(why)),
-                    ReplyStatus::Denied(kind, detail) => Err(CallError::Denied(kind, detail)),
+                let result = if header.is_success() {
+                    Ok(body)
+                } else {
+                    Err(CallError::Refused(header.status))
                 };
                 // A caller that gave up has dropped its end.
                 let _ = waiter.send(result);
             }
-            Err(e) => break format!("malformed message: {}", e.0),
+            Err(why) => break format!("malformed message: {why}"),
         }
     };
     shared.end(why);

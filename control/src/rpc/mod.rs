@@ -10,7 +10,6 @@ mod record;
 mod server;
 
 pub use client::{CallError, Callback, CallbackHandler, Client};
-pub use message::{AcceptStatus, CallHeader, Credential, ReplyStatus};
 pub use record::{MAX_RECORD, RecordError};
 pub use server::{Call, ConnectionId, PeerHandle, Program, Refusal, Server};
 
@@ -50,6 +49,7 @@ mod tests {
     use super::*;
     use crate::rt::{self, Listener, Stream};
     use bytes::Bytes;
+    use datapath::wire::rpc::{AcceptStat, ReplyStatus};
     use futures_util::future::{FutureExt, LocalBoxFuture};
     use std::cell::RefCell;
     use std::rc::Rc;
@@ -121,17 +121,20 @@ mod tests {
             assert_eq!(*seen.borrow(), [1, 1, 1]);
             assert_eq!(
                 client.call(ECHO, 9, b"", LIMIT).await,
-                Err(CallError::Refused(AcceptStatus::ProcUnavail))
+                Err(CallError::Refused(ReplyStatus::Accepted(AcceptStat::ProcUnavail)))
             );
             let other = ProgramId::new(ECHO.number, 2);
             assert_eq!(
                 client.call(other, 1, b"", LIMIT).await,
-                Err(CallError::Refused(AcceptStatus::ProgMismatch))
+                Err(CallError::Refused(ReplyStatus::Accepted(AcceptStat::ProgMismatch {
+                    low: 0,
+                    high: 0
+                })))
             );
             let none = ProgramId::new(1, 1);
             assert_eq!(
                 client.call(none, 1, b"", LIMIT).await,
-                Err(CallError::Refused(AcceptStatus::ProgUnavail))
+                Err(CallError::Refused(ReplyStatus::Accepted(AcceptStat::ProgUnavail)))
             );
             let limit = Duration::from_millis(20);
             assert_eq!(client.call(ECHO, 3, b"", limit).await, Err(CallError::TimedOut(limit)));

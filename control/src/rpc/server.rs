@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use datapath::wire::auth::Credential;
+use datapath::wire::rpc::{AcceptStat, CallHeader, ReplyHeader, ReplyStatus};
 use futures_util::future::LocalBoxFuture;
 
-use super::message::{self, AcceptStatus, CallHeader, Credential, Message, ReplyStatus};
+use super::message::{self, Message};
 use super::record::{RecordError, RecordReader};
 use super::{Address, ProgramId};
 use crate::rt::{self, Listener, Stream, sync};
@@ -111,13 +113,12 @@ impl PeerHandle {
         // Callbacks count from 1 per connection (wire-protocol.md 1.4).
         let xid = self.0.next_callback.get();
         self.0.next_callback.set(xid.wrapping_add(1));
-        let ProgramId { number, version } = program;
         let header = CallHeader {
             xid,
-            program: number,
-            version,
-            procedure,
-            credential: Credential::default(),
+            prog: program.number,
+            vers: program.version,
+            proc: procedure,
+            cred: Credential::Null,
         };
         self.send(message::encode_call(&header, args));
     }
@@ -239,14 +240,14 @@ impl Server {
                 Ok(record) => record,
                 Err(e) => return End::Record(e),
             };
-            let (header, args) = match message::decode(record) {
+            let (header, args) = match message::decode(&record) {
                 Ok(Message::Call(header, args)) => (header, args),
-                Ok(Message::Reply { .. }) => continue,
-                Err(e) => return End::Malformed(e.0),
+                Ok(Message::Reply(..)) => continue,
+                Err(why) => return End::Malformed(why),
             };
             let slot = match slots.clone().acquire_owned().await {
                 Ok(slot) => slot,
-                Err(_) => return End::Malformed("the server is shutting down"),
+                Err(_) => return End::Malformed("the server is shutting down".to_owned()),
             };
             let (server, peer) = (self.clone(), peer.clone());
             rt::spawn(async move {
@@ -257,11 +258,11 @@ impl Server {
     }
 
     async fn answer(&self, header: CallHeader, args: Bytes, peer: PeerHandle) {
-        let id = ProgramId::new(header.program, header.version);
+        let id = ProgramId::new(header.prog, header.vers);
         let CallHeader {
             xid,
-            procedure,
-            credential,
+            proc: procedure,
+            cred: credential,
             ..
         } = header;
         let result = match self.0.programs.get(&id) {
@@ -273,31 +274,35 @@ impl Server {
                     peer: peer.clone(),
                 };
                 program.clone().call(call).await.map_err(|refusal| match refusal {
-                    Refusal::GarbageArgs => AcceptStatus::GarbageArgs,
-                    Refusal::ProcUnavail => AcceptStatus::ProcUnavail,
-                    Refusal::SystemErr => AcceptStatus::SystemErr,
+                    Refusal::GarbageArgs => AcceptStat::GarbageArgs,
+                    Refusal::ProcUnavail => AcceptStat::ProcUnavail,
+                    Refusal::SystemErr => AcceptStat::SystemErr,
                 })
             }
             None if id == ProgramId::DUMP => self.dump_program(procedure),
-            None if self.0.order.iter().any(|p| p.number == id.number) => Err(AcceptStatus::ProgMismatch),
-            None => Err(AcceptStatus::ProgUnavail),
+            // 10.3 names no versions either.
+            None if self.0.order.iter().any(|p| p.number == id.number) => {
+                Err(AcceptStat::ProgMismatch { low: 0, high: 0 })
+            }
+            None => Err(AcceptStat::ProgUnavail),
         };
         let record = match result {
-            Ok(body) => message::encode_reply(xid, ReplyStatus::Success, &body),
+            Ok(body) => message::encode_reply(&ReplyHeader::success(xid), &body),
             Err(why) => {
-                tracing::debug!("{}: program {id:?} procedure {procedure}: {why}", peer.address());
-                message::encode_reply(xid, ReplyStatus::Accepted(why), &[])
+                let status = ReplyStatus::Accepted(why);
+                tracing::debug!("{}: program {id:?} procedure {procedure}: {status}", peer.address());
+                message::encode_reply(&ReplyHeader { xid, status }, &[])
             }
         };
         peer.send(record);
     }
 
-    fn dump_program(&self, procedure: u32) -> Result<Bytes, AcceptStatus> {
+    fn dump_program(&self, procedure: u32) -> Result<Bytes, AcceptStat> {
         match procedure {
             1 => Ok(self.dump()),
             // gf_common_rsp: op_ret 0, op_errno 0, empty dictionary.
             2 => Ok(Bytes::from_static(&[0; 12])),
-            _ => Err(AcceptStatus::ProcUnavail),
+            _ => Err(AcceptStat::ProcUnavail),
         }
     }
 
@@ -321,7 +326,7 @@ impl Server {
 /// Why a connection ended.
 enum End {
     Record(RecordError),
-    Malformed(&'static str),
+    Malformed(String),
 }
 
 impl std::fmt::Display for End {
