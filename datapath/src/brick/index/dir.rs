@@ -166,6 +166,25 @@ impl LinkDir {
         Ok(())
     }
 
+    /// Removes the directory `gfid` with all names in it, as the healer asks for one whose gfid is gone.
+    pub fn wipe_dir(&mut self, gfid: Gfid) -> FsResult<()> {
+        let name = gfid.to_string();
+        let list = open_dir(&self.fd, name.as_bytes())?;
+        loop {
+            let part = dir::getdents(&list, LIST_BYTES)?;
+            let mut names = part.iter().filter(|e| e.name != b"." && e.name != b"..").peekable();
+            if names.peek().is_none() {
+                break;
+            }
+            for entry in names {
+                gone_is_fine(fs::unlinkat(&list, &entry.name))?;
+            }
+            // Removing moves what is left; start over.
+            dir::seekdir(&list, 0)?;
+        }
+        self.remove_dir(gfid)
+    }
+
     /// Removes any name of the directory itself (a stray one, say), as the healer asks for.
     pub fn remove_name(&mut self, name: &[u8]) -> FsResult<()> {
         match gfid_of_name(name) {

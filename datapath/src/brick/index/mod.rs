@@ -354,8 +354,9 @@ impl Index {
         Ok((pre, self.stat(parent)?))
     }
 
-    /// RMDIR below `entry-changes`; the parent's attributes before and after.
-    pub fn rmdir(&mut self, parent: Virtual, name: &[u8]) -> FsResult<(Iatt, Iatt)> {
+    /// RMDIR below `entry-changes`; the parent's attributes before and after. With `flags` the names in it go too,
+    /// otherwise a directory that is not empty takes a random name.
+    pub fn rmdir(&mut self, parent: Virtual, name: &[u8], flags: i32) -> FsResult<(Iatt, Iatt)> {
         if parent != Virtual::Dir(Kind::EntryChanges) {
             return Err(Errno::ENOTDIR);
         }
@@ -363,7 +364,10 @@ impl Index {
             .filter(|g| self.changes.contains(*g))
             .ok_or(Errno::ENOENT)?;
         let pre = self.stat(parent)?;
-        self.changes.remove_dir(gfid)?;
+        match flags {
+            0 => self.changes.remove_dir(gfid)?,
+            _ => self.changes.wipe_dir(gfid)?,
+        }
         Ok((pre, self.stat(parent)?))
     }
 }

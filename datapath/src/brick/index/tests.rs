@@ -241,8 +241,8 @@ fn the_healer_reads_and_trims_through_virtual_gfids() {
     let (entries, _) = index.read_dir(sub, &fd, 0, 131072).unwrap();
     assert_eq!(entries.len(), 3);
     index.unlink(sub, b"name").unwrap();
-    index.rmdir(top, FILE.to_string().as_bytes()).unwrap();
-    assert_eq!(index.rmdir(top, FILE.to_string().as_bytes()), Err(Errno::ENOENT));
+    index.rmdir(top, FILE.to_string().as_bytes(), 0).unwrap();
+    assert_eq!(index.rmdir(top, FILE.to_string().as_bytes(), 0), Err(Errno::ENOENT));
     assert_eq!(index.virtual_dir(FILE), None);
 
     let x = index.virtual_dir(index.gfid_of(Kind::Xattrop)).unwrap();
@@ -250,6 +250,24 @@ fn the_healer_reads_and_trims_through_virtual_gfids() {
     assert_eq!(index.count(Kind::Xattrop), 0);
     assert_eq!(index.unlink(x, FILE.to_string().as_bytes()), Err(Errno::ENOENT));
     assert_eq!(index.unlink(x, b"../dirty"), Err(Errno::EINVAL));
+}
+
+#[test]
+fn a_directory_with_names_is_wiped_on_request() {
+    let dir = Dir::new("wipe");
+    let mut index = dir.open();
+    let pend = dict(&[(PEND, counters(0, 0, 1))]);
+    for n in 0..300 {
+        let xdata = Dict::new().with(ENTRY_CREATE, Value::str(&format!("a rather long name {n}")));
+        index.before_xattrop(FILE, 0, &pend, &xdata).unwrap();
+    }
+    let top = Virtual::Dir(Kind::EntryChanges);
+    index.rmdir(top, FILE.to_string().as_bytes(), 0).unwrap();
+    let left = dir.names("entry-changes");
+    let stray = left.iter().find(|n| !n.starts_with("entry-changes-")).unwrap();
+    assert_ne!(*stray, FILE.to_string(), "without flags it takes a random name");
+    index.rmdir(top, stray.as_bytes(), 1).unwrap();
+    assert_eq!(dir.names("entry-changes").len(), 1, "only the base file is left");
 }
 
 #[test]

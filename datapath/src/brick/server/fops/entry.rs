@@ -93,7 +93,7 @@ pub(super) fn rmdir(ctx: &Ctx, req: &RmdirReq) -> Answer<Iatt2Rsp> {
     ctx.modifying()?;
     let parent = ctx.gfid(req.pargfid);
     if let Some(dir) = ctx.virtual_dir(parent) {
-        let (prestat, poststat) = ctx.brick.index.borrow_mut().rmdir(dir, &req.bname)?;
+        let (prestat, poststat) = ctx.brick.index.borrow_mut().rmdir(dir, &req.bname, req.xflags)?;
         return Ok(Iatt2Rsp {
             prestat,
             poststat,
