@@ -349,10 +349,13 @@ impl FileOps for Memory {
         state.leave(parent, offset)
     }
 
-    async fn rename(&self, _c: &Caller, from: (Gfid, &[u8]), to: (Gfid, &[u8]), _flags: u32) -> FsResult<()> {
+    async fn rename(&self, _c: &Caller, from: (Gfid, &[u8]), to: (Gfid, &[u8]), flags: u32) -> FsResult<()> {
         let mut state = self.state("rename");
         let (offset, gfid) = state.find(from.0, from.1)?;
         if let Ok((old, _)) = state.find(to.0, to.1) {
+            if flags & libc::RENAME_NOREPLACE != 0 {
+                return Err(Errno::EEXIST);
+            }
             state.leave(to.0, old)?;
         }
         state.dir(from.0)?.remove(&offset);

@@ -76,8 +76,8 @@ impl<V: FileOps> Core<V> {
         Ok(Answer::Done)
     }
 
-    /// GlusterFS has no rename with flags (NOREPLACE, EXCHANGE, WHITEOUT): refused, as file systems do that do not have
-    /// them, so that programs use their fallback.
+    /// RENAME_NOREPLACE is the volume's to keep. The protocol has no form for EXCHANGE and WHITEOUT: `EINVAL`, as file
+    /// systems answer that do not have them, so that programs use their fallback.
     pub(super) async fn rename(
         &self,
         who: Who,
@@ -88,12 +88,12 @@ impl<V: FileOps> Core<V> {
         flags: u32,
     ) -> FsResult<Answer> {
         check_name(newname)?;
-        if flags != 0 {
+        if flags & !libc::RENAME_NOREPLACE != 0 {
             return Err(Errno::EINVAL);
         }
         let (from, to) = (self.gfid(parent)?, resolved(to)?);
         self.ops
-            .rename(&self.caller(who), (from, name), (to, newname), 0)
+            .rename(&self.caller(who), (from, name), (to, newname), flags)
             .await?;
         Ok(Answer::Done)
     }
