@@ -66,7 +66,7 @@ impl Default for Args {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// Run with these arguments.
-    Run(Args),
+    Run(Box<Args>),
     /// Print this text and end well.
     Print(String),
 }
@@ -147,7 +147,7 @@ pub fn parse(words: &[String]) -> Result<Request, String> {
         };
         take(&name, value, &mut args)?;
     }
-    Ok(Request::Run(args))
+    Ok(Request::Run(Box::new(args)))
 }
 
 /// The option's long name and the value written with it (`--key=value`, `-kvalue`).

@@ -64,7 +64,7 @@ pub fn main<Fut: Future<Output = Result<i32, (Failure, Option<StatusPipe>)>>>(
     run: impl FnOnce(Frame) -> Fut,
 ) -> i32 {
     let args = match args::parse(words) {
-        Ok(Request::Run(args)) => args,
+        Ok(Request::Run(args)) => *args,
         Ok(Request::Print(text)) => {
             print!("{text}");
             return 0;

@@ -168,7 +168,8 @@ impl Daemon {
                 _ => {}
             }
         };
-        for (_, healer) in std::mem::take(&mut *self.volumes.borrow_mut()) {
+        let volumes = std::mem::take(&mut *self.volumes.borrow_mut());
+        for healer in volumes.into_values() {
             stop(healer).await;
         }
         if let Some(Err(e)) = self.args.socket_file.as_deref().map(std::fs::remove_file) {
