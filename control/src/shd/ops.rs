@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
+use datapath::exec::WallTime;
 use datapath::replicate::heal::{CrawlKind, CrawlRecord, HealCommand};
 use datapath::wire::brickop::{BrickOpReq, BrickOpRsp, Proc};
 use datapath::wire::{OldDict, Xdr};
@@ -145,16 +146,14 @@ fn statistics(set: i64, child: usize, crawls: &[CrawlRecord], output: &mut OldDi
             CrawlKind::Full => "FULL",
         };
         let at = |what: &str| format!("statistics_{what}-{set}-{child}-{n}");
-        let end = crawl
-            .ended
-            .map(|time| Timestamp::from_seconds(time.sec).to_c_time())
-            .unwrap_or_default();
+        // With the line break that C's ctime gives: GlusterFS's command line prints the value as it is.
+        let time = |at: WallTime| format!("{}\n", Timestamp::from_seconds(at.sec).to_c_time());
         output.set_int(at("healed_cnt"), crawl.summary.healed);
         output.set_int(at("sb_cnt"), crawl.summary.split_brain);
         output.set_int(at("heal_failed_cnt"), crawl.summary.failed);
         output.set_str(at("crawl_type"), kind);
-        output.set_str(at("strt_time"), &Timestamp::from_seconds(crawl.started.sec).to_c_time());
-        output.set_str(at("end_time"), &end);
+        output.set_str(at("strt_time"), &time(crawl.started));
+        output.set_str(at("end_time"), &crawl.ended.map(time).unwrap_or_default());
         output.set_int(at("inprogress"), i32::from(crawl.ended.is_none()));
     }
 }
