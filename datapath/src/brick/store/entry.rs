@@ -312,6 +312,8 @@ impl Store {
             return Err(Errno::EPERM);
         }
         let (parent, preparent) = self.prepare(call, parent)?;
+        // In a sticky directory a name could only be removed by the file's owner.
+        self.check_sticky(call, &parent, &stat)?;
         let limit = self.options.borrow().max_hardlinks;
         if limit > 0 && stat.nlink.saturating_sub(1) >= limit {
             return Err(Errno::EMLINK);

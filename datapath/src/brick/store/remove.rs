@@ -46,9 +46,10 @@ impl Store {
     pub fn unlink(&self, call: &Call<'_>, parent: Gfid, name: &[u8]) -> FsResult<Removed> {
         check_name(parent, name)?;
         let parent = self.parent(parent)?;
-        self.check_parent(call, &parent)?;
         let node = Node::at(&parent.fd, name);
+        // That there is nothing is said before that it is forbidden.
         let stat = node.stat()?;
+        self.check_parent(call, &parent)?;
         if stat.is_dir() {
             return Err(Errno::EISDIR);
         }
@@ -152,9 +153,10 @@ impl Store {
     pub fn rmdir(&self, call: &Call<'_>, parent: Gfid, name: &[u8], flags: i32) -> FsResult<Removed> {
         check_name(parent, name)?;
         let parent = self.parent(parent)?;
-        self.check_parent(call, &parent)?;
         let node = Node::at(&parent.fd, name);
+        // That there is nothing is said before that it is forbidden.
         let stat = node.stat()?;
+        self.check_parent(call, &parent)?;
         if !stat.is_dir() {
             return Err(Errno::ENOTDIR);
         }

@@ -29,19 +29,16 @@ pub mod valid {
     pub const MTIME_NOW: i32 = 0x100;
 }
 
-/// A new time of an object.
+/// A new time of an object. A time that comes with "now" is the client's now, the same for all bricks.
 fn new_time(bits: i32, given: i32, now: i32, value: Time, stamp: Stamp) -> SetTime {
-    if bits & now != 0 {
-        // The client's clock, so that all bricks agree.
-        if stamp.flags == 0 {
-            SetTime::Now
-        } else {
-            SetTime::At(stamp.time().0, stamp.time().1)
-        }
-    } else if bits & given != 0 {
+    if bits & given != 0 {
         SetTime::At(value.0, value.1.min(999_999_999))
-    } else {
+    } else if bits & now == 0 {
         SetTime::Omit
+    } else if stamp.flags == 0 {
+        SetTime::Now
+    } else {
+        SetTime::At(stamp.time().0, stamp.time().1)
     }
 }
 
@@ -71,9 +68,7 @@ impl Store {
             mode: (bits & valid::MODE != 0).then_some(new.mode & 0o7777),
             uid: (bits & valid::UID != 0).then_some(new.uid),
             gid: (bits & valid::GID != 0).then_some(new.gid),
-            explicit_time: (bits & valid::ATIME != 0 && bits & valid::ATIME_NOW == 0)
-                || (bits & valid::MTIME != 0 && bits & valid::MTIME_NOW == 0),
-            time_now: bits & (valid::ATIME_NOW | valid::MTIME_NOW) != 0,
+            times: (atime, mtime) != (SetTime::Omit, SetTime::Omit),
         };
         let mode = self.permitted_mode(call, &node, &stat, &change)?;
         if change.uid.is_some() || change.gid.is_some() {

@@ -21,10 +21,12 @@ pub(super) fn open(ctx: &Ctx, req: &OpenReq) -> Answer<OpenRsp> {
     if req.flags & (flags::open::ACCMODE | flags::open::TRUNC) != 0 {
         ctx.modifying()?;
     }
+    // Not a flag of open(2), but it asks for another permission.
+    let exec = (req.flags & flags::open::FMODE_EXEC) as i32;
     let file = ctx
         .brick
         .store
-        .open_file(&ctx.call(&req.xdata), gfid, open_from_wire(req.flags))?;
+        .open_file(&ctx.call(&req.xdata), gfid, open_from_wire(req.flags) | exec)?;
     let mut xdata = Dict::null();
     ctx.count(gfid, &req.xdata, &mut xdata);
     Ok(OpenRsp {

@@ -129,7 +129,9 @@ fn sticky_directories() {
         brick.store().rename(&two.call(), dir, b"mine", dir, b"f").unwrap_err(),
         Errno::EACCES
     );
-    brick.store().unlink(&one.call(), dir, b"f").unwrap();
+    let (s, foreign) = (brick.store(), brick.lookup(dir, "f").unwrap().gfid);
+    assert_eq!(s.link(&two.call(), foreign, dir, b"trap").unwrap_err(), Errno::EACCES);
+    s.unlink(&one.call(), dir, b"f").unwrap();
 }
 
 #[test]

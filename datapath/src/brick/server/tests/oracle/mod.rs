@@ -4,6 +4,7 @@
 //! the address in `RINGLUSTER_ORACLE` (host:port). What differs by nature (device numbers, blocks, times the brick
 //! takes from its own clock) is left out of the comparison.
 
+mod people;
 mod script;
 mod state;
 
@@ -165,18 +166,29 @@ const DELIBERATE: &[(&str, &str)] = &[
 #[test]
 #[ignore = "needs a C brick at RINGLUSTER_ORACLE"]
 fn replies_are_those_of_10_3() {
+    compare(async |raw| whole_script(raw).await, DELIBERATE);
+}
+
+#[test]
+#[ignore = "needs a C brick at RINGLUSTER_ORACLE"]
+fn permissions_are_those_of_10_3() {
+    compare(async |raw| people::script(raw).await, people::DELIBERATE);
+}
+
+/// Runs a script against both bricks; their replies must be equal but for the steps named.
+fn compare(script: impl AsyncFn(&Raw) -> Trace + 'static, deliberate: &'static [(&str, &str)]) {
     let addr = std::env::var("RINGLUSTER_ORACLE").expect("RINGLUSTER_ORACLE=host:port of a C brick");
-    with_brick(config(), async |lab| {
-        let ours = whole_script(&Raw::join(&lab, "a").await).await;
+    with_brick(config(), async move |lab| {
+        let ours = script(&Raw::join(&lab, "a").await).await;
         let oracle = Rc::new(Lab {
             server: lab.server.clone(),
             addr: addr.parse().unwrap(),
             root: "/nonexistent".into(),
         });
-        let theirs = whole_script(&Raw::join(&oracle, "a").await).await;
+        let theirs = script(&Raw::join(&oracle, "a").await).await;
         let mut different = 0;
         for (number, ((step, us), (_, them))) in ours.iter().zip(&theirs).enumerate() {
-            if us == them || DELIBERATE.iter().any(|(s, _)| s == step) {
+            if us == them || deliberate.iter().any(|(s, _)| s == step) {
                 continue;
             }
             different += 1;

@@ -14,7 +14,10 @@ pub(super) struct Script<'a> {
     time: u64,
 }
 
-impl Script<'_> {
+impl<'a> Script<'a> {
+    pub(super) fn new(raw: &'a Raw) -> Script<'a> {
+        Script { raw, trace: Trace::new(), time: 0 }
+    }
     pub(super) async fn run<R: Fop>(&mut self, what: &str, flags: u32, req: R) -> R::Reply
     where
         R::Reply: Show,
@@ -447,11 +450,7 @@ async fn contents(s: &mut Script<'_>) {
 }
 
 pub(super) async fn whole_script(raw: &Raw) -> Trace {
-    let mut s = Script {
-        raw,
-        trace: Trace::new(),
-        time: 0,
-    };
+    let mut s = Script::new(raw);
     names_and_files(&mut s).await;
     contents(&mut s).await;
     attributes(&mut s).await;
