@@ -1,6 +1,8 @@
 //! What a brick process cannot serve it refuses: one line that names what is wrong, on standard error and in the log,
 //! and a status other than 0. The parent process hands the daemon's line and status on. Needs root, like every brick.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -71,18 +71,19 @@ async fn start(args: &Args, log: &Log) -> Result<Rc<Daemon>, Failure> {
         terminate: Rc::new(sync::Notify::new()),
         changing: sync::Mutex::new(()),
     });
-    let key = args.volfile_id.clone().unwrap_or_default();
-    // The pid file of the command line is held by the process itself.
-    let healer = Healer::start(daemon.options(&key, args.volfile.clone()), None)
-        .await
-        .map_err(Failure::new)?;
-    daemon.volumes.borrow_mut().insert(key, Rc::new(healer));
+    // Before the volfile: GlusterFS's management daemon holds its answer back until it has found the socket.
     if let Some(path) = &args.socket_file {
         let listener = Listener::bind(&Address::Unix(path.clone()))
             .map_err(|e| Failure::new(format!("the socket {} cannot be opened: {e}", path.display())))?;
         let ops = Rc::new(ShdOps(daemon.clone()));
         rt::spawn(async move { Server::new(vec![ops]).serve(listener).await });
     }
+    let key = args.volfile_id.clone().unwrap_or_default();
+    // The pid file of the command line is held by the process itself.
+    let healer = Healer::start(daemon.options(&key, args.volfile.clone()), None)
+        .await
+        .map_err(Failure::new)?;
+    daemon.volumes.borrow_mut().insert(key, Rc::new(healer));
     Ok(daemon)
 }
 
