@@ -2,6 +2,7 @@
 
 mod fops;
 mod index;
+mod junk;
 mod locking;
 mod oracle;
 mod rpc;
