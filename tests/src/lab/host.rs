@@ -105,6 +105,18 @@ impl Lab {
             .ok_or_else(|| super::fail(format!("no host {name}")))
     }
 
+    /// Address of the real machine in the lab's network.
+    ///
+    /// # Errors
+    /// When the lab has no hosts.
+    pub fn gateway(&self) -> Result<Ipv4Addr> {
+        let network = self
+            .network
+            .as_ref()
+            .ok_or_else(|| super::fail("a lab without hosts has no network"))?;
+        Ok(network.address(254))
+    }
+
     /// The real machine, with the lab's tag on its processes.
     #[must_use]
     pub fn this_machine(&self) -> Host {

@@ -144,6 +144,12 @@ pub fn all() -> Vec<Pid> {
         .collect()
 }
 
+/// State letter of a process as in `ps`, if it is there.
+#[must_use]
+pub fn state(pid: i32) -> Option<char> {
+    stat_of(pid).map(|(state, _)| state)
+}
+
 /// State letter and start time of a process.
 fn stat_of(pid: i32) -> Option<(char, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -11,6 +11,7 @@ pub mod five_dead;
 pub mod git_under_kills;
 pub mod interop;
 pub mod kill_latency;
+pub mod lab_faults;
 pub mod lab_on_c;
 pub mod mount_basic;
 pub mod sandbox_once;
@@ -50,6 +51,7 @@ pub struct Scenario {
 
 /// Every scenario, in the order in which the suite runs them.
 pub const ALL: &[Scenario] = &[
+    lab_faults::SCENARIO,
     lab_on_c::SCENARIO,
     mount_basic::SCENARIO,
     story::SCENARIO,
