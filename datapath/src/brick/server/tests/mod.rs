@@ -1,5 +1,6 @@
 //! Whole sessions over loopback TCP: a client made of `wire` and `rpc` against a brick on a real directory.
 
+mod content;
 mod fops;
 mod index;
 mod junk;
