@@ -71,6 +71,16 @@ impl<T> Answers<T> {
             .or_else(|| self.iter().next().map(|(_, t)| t))
     }
 
+    /// Only the answers of `bricks`.
+    pub fn limited_to(mut self, bricks: BrickSet) -> Answers<T> {
+        for (brick, slot) in self.slots.iter_mut().enumerate() {
+            if !bricks.contains(brick) {
+                *slot = None;
+            }
+        }
+        self
+    }
+
     /// Takes the successful answers out, by brick.
     pub fn into_ok(self) -> Vec<Option<T>> {
         self.slots.into_iter().map(|s| s.and_then(Result::ok)).collect()

@@ -156,12 +156,7 @@ impl ReplicaSet {
             len: 0,
         }];
         let domain = self.0.domain.clone();
-        let locked = self.lock(&object, &domain, self.up(), &cred).await;
-        if let Err(e) = self.quorum_of(locked) {
-            self.unlock(&object, &domain, locked, &cred).await;
-            return Err(e);
-        }
-        let marked = self.mark_dirty(inode, locked, &cred).await;
+        let (locked, marked) = self.lock_and_mark(inode.gfid, &object, &domain, &cred).await?;
         if let Err(e) = self.check_pre_op(locked, &marked) {
             // Dirty marks that were set are taken back: nothing was done under them.
             self.clear_dirty(inode.gfid, marked.ok(), BrickSet::EMPTY, &cred).await;
@@ -173,19 +168,55 @@ impl ReplicaSet {
         Ok(())
     }
 
-    /// Pre-op: dirty +1 on every locked brick; the answers carry the blame there is.
-    async fn mark_dirty(&self, inode: &Inode, locked: BrickSet, cred: &GlusterfsCred) -> Answers<DictRsp> {
+    /// Lock and pre-op in one round trip while nobody else wants the lock: a dirty mark does no harm without it, at
+    /// worst heal looks at the file. Otherwise the marks are taken back and set again under the lock.
+    async fn lock_and_mark(
+        &self,
+        gfid: Gfid,
+        object: &[LockObject],
+        domain: &Bytes,
+        cred: &GlusterfsCred,
+    ) -> FsResult<(BrickSet, Answers<DictRsp>)> {
+        let up = self.up();
+        let marking = self.start_marks(gfid, up, cred);
+        let at_once = self.lock_or_give_up(object, domain, up, cred).await;
+        let marked = self.collect(marking).await;
+        let Ok(locked) = at_once else {
+            self.clear_dirty(gfid, marked.ok(), BrickSet::EMPTY, cred).await;
+            let locked = self.lock(object, domain, self.up(), cred).await;
+            if let Err(e) = self.quorum_of(locked) {
+                self.unlock(object, domain, locked, cred).await;
+                return Err(e);
+            }
+            let marked = self.collect(self.start_marks(gfid, locked, cred)).await;
+            return Ok((locked, marked));
+        };
+        let unlocked = marked.ok() - locked;
+        if !unlocked.is_empty() {
+            self.clear_dirty(gfid, unlocked, BrickSet::EMPTY, cred).await;
+        }
+        if let Err(e) = self.quorum_of(locked) {
+            self.clear_dirty(gfid, marked.ok() & locked, BrickSet::EMPTY, cred)
+                .await;
+            self.unlock(object, domain, locked, cred).await;
+            return Err(e);
+        }
+        Ok((locked, marked.limited_to(locked)))
+    }
+
+    /// Pre-op: dirty +1 on `bricks`; the answers will carry the blame there is.
+    fn start_marks(&self, gfid: Gfid, bricks: BrickSet, cred: &GlusterfsCred) -> Vec<(usize, Reply<DictRsp>)> {
         let dict = self
             .0
             .keys
             .operand(Some(Counters::in_slot(Slot::Data, 1)), |_| Counters::ZERO);
         let req = XattropReq {
-            gfid: inode.gfid,
+            gfid,
             flags: flags::xattrop::ADD_ARRAY,
             dict,
             xdata: Dict::null(),
         };
-        self.ask(locked, |_, s| s.call(cred, &req)).await
+        bricks.iter().map(|b| (b, self.subvol(b).call(cred, &req))).collect()
     }
 
     /// Refuses a write that no good copy would see (brick-and-replicate.md D.5).

@@ -226,7 +226,12 @@ impl ReplicaSet {
 
     /// Sends one request to every brick of `set` at once and waits for all answers. `start` sends it to one brick.
     pub async fn ask<T: Xdr + FopRsp>(&self, set: BrickSet, start: impl Fn(usize, &Subvol) -> Reply<T>) -> Answers<T> {
-        let under_way: Vec<_> = set.iter().map(|b| (b, start(b, self.subvol(b)))).collect();
+        self.collect(set.iter().map(|b| (b, start(b, self.subvol(b)))).collect())
+            .await
+    }
+
+    /// Waits for the answers to requests that were sent.
+    pub(super) async fn collect<T: Xdr + FopRsp>(&self, under_way: Vec<(usize, Reply<T>)>) -> Answers<T> {
         let mut answers = Answers::new(self.bricks());
         for (brick, reply) in under_way {
             answers.put(brick, reply.await);

@@ -16,7 +16,11 @@ pub(super) struct Script<'a> {
 
 impl<'a> Script<'a> {
     pub(super) fn new(raw: &'a Raw) -> Script<'a> {
-        Script { raw, trace: Trace::new(), time: 0 }
+        Script {
+            raw,
+            trace: Trace::new(),
+            time: 0,
+        }
     }
     pub(super) async fn run<R: Fop>(&mut self, what: &str, flags: u32, req: R) -> R::Reply
     where
