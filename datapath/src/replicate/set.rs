@@ -46,7 +46,7 @@ pub(super) struct Inner {
     /// Set once the first status of every brick is known.
     pub(super) ready: Event,
     statuses: Cell<BrickSet>,
-    on_event: RefCell<Option<Box<dyn Fn(BrickEvent)>>>,
+    on_event: RefCell<Option<EventHandler>>,
     me: Weak<Inner>,
     /// New files' inode numbers leave this rest when divided by that many cores.
     gfid_share: Cell<(u64, u64)>,
@@ -60,6 +60,9 @@ pub(super) fn new_gfid() -> Gfid {
     crate::exec::fill_random(&mut bytes);
     Gfid::from_random(bytes)
 }
+
+/// Who is told of [`BrickEvent`]s.
+type EventHandler = Box<dyn Fn(BrickEvent)>;
 
 /// A brick came or went.
 #[derive(Clone, Debug, PartialEq, Eq)]
