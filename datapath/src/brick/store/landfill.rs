@@ -116,6 +116,8 @@ impl Janitor {
         };
         let done = if now.nlink <= 1 {
             fs::unlinkat(&*self.hidden, &handle_path(gfid))
+        } else if parent.is_some_and(|parent| self.is_there_again(parent, name, stat)) {
+            Ok(())
         } else {
             parent.map_or(Ok(()), |parent| handle.remove(&gfid2path::xattr_of(parent, name).0))
         };
@@ -129,10 +131,18 @@ impl Janitor {
     fn drop_dir_handle(&self, parent: Gfid, name: &[u8], gfid: Gfid) -> FsResult<()> {
         let path = handle_path(gfid);
         let here = dir_text(parent, name)?;
-        if fs::readlinkat(&*self.hidden, &path).is_ok_and(|text| text == here) {
+        let leads_here = fs::readlinkat(&*self.hidden, &path).is_ok_and(|text| text == here);
+        // A parent that was made anew may have got the same child again, with the same handle.
+        if leads_here && fs::statat(&*self.hidden, &path).is_err() {
             return fs::unlinkat(&*self.hidden, &path);
         }
         Ok(())
+    }
+
+    /// Whether a file has the same name in a directory that was made anew with the gfid of the buried one.
+    fn is_there_again(&self, parent: Gfid, name: &[u8], stat: &Stat) -> bool {
+        let path = [handle_path(parent).as_slice(), b"/", name].concat();
+        fs::lstatat(&*self.hidden, &path).is_ok_and(|found| found.same_inode(stat))
     }
 }
 

@@ -647,3 +647,28 @@ fn directories_removed_behind_our_back_are_gone() {
         Errno::ESTALE
     );
 }
+
+#[test]
+fn the_janitor_leaves_what_was_made_anew_in_a_directory_of_the_same_gfid() {
+    let brick = Brick::new();
+    let top = brick.dir_in(Gfid::ROOT, "top");
+    let below = brick.dir_in(top, "below");
+    let file = brick.file_in(top, "file");
+    brick.store().rmdir(&Who::root().call(), Gfid::ROOT, b"top", 1).unwrap();
+    // Heal makes the directory anew in its new place, and links the file that still has its handle.
+    for (parent, name, gfid) in [(Gfid::ROOT, &b"moved"[..], top), (top, &b"below"[..], below)] {
+        brick
+            .store()
+            .mkdir(&Who::root().gfid(gfid).call(), parent, name, 0o755)
+            .unwrap();
+    }
+    brick.store().link(&Who::root().call(), file, top, b"file").unwrap();
+    brick.store().janitor().purge().unwrap();
+    assert_eq!(brick.lookup_gfid(below).unwrap().gfid, below);
+    assert_eq!(brick.lookup(top, "file").unwrap().nlink, 1);
+    let pairs = std::fs::symlink_metadata(brick.path().join("moved/file")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::nlink(&pairs), 2);
+    let key = super::super::gfid2path::xattr_of(top, b"file").0;
+    let record = brick.xattr("moved/file", std::str::from_utf8(&key).unwrap());
+    assert!(record.is_some(), "the name is still recorded");
+}
