@@ -76,7 +76,8 @@ impl ReplicaSet {
             Plan::Nothing => return Ok(Outcome::Nothing),
             Plan::SplitBrain => return Ok(Outcome::SplitBrain),
             Plan::ClearMarks { sources } | Plan::Heal { sources, .. } => Authority::Sources(sources),
-            Plan::Merge { .. } => Authority::Union,
+            Plan::Merge { bricks } if bricks == participants => Authority::Union,
+            Plan::Merge { bricks } => Authority::Sources(bricks),
         };
         let mut outcome = Outcome::Healed;
         for name in self.differing_names(gfid, participants, &outer.cred).await? {
@@ -330,7 +331,9 @@ impl ReplicaSet {
             ..LookupReq::default()
         };
         let exists = match subvol.call(cred, &lookup).await {
-            Ok(_) => true,
+            // A directory has one place. One that was renamed is made anew in its new place, empty, and healed; the old
+            // one goes with its old name.
+            Ok(_) => !stat.is_dir(),
             Err(Errno::ENOENT | Errno::ESTALE) => false,
             Err(e) => return Err(e),
         };
@@ -353,6 +356,16 @@ impl ReplicaSet {
         let (gfid, bname, mode) = (stat.gfid, name.clone(), stat.mode);
         let xdata = Dict::new().with("gfid-req", Value::Gfid(gfid));
         match stat.file_type() {
+            // Not MKNOD, which would make an empty file if the inode went meanwhile (by the janitor).
+            _ if exists => {
+                let req = LinkReq {
+                    oldgfid: gfid,
+                    newpargfid: dir,
+                    newbname: bname,
+                    xdata: Dict::new(),
+                };
+                subvol.call(cred, &req).await.map(drop)
+            }
             libc::S_IFDIR => {
                 let layout = Value::Ptr(Bytes::from_static(&WHOLE_RANGE));
                 let xdata = xdata.with("trusted.glusterfs.dht", layout);
@@ -362,15 +375,6 @@ impl ReplicaSet {
                     umask: 0,
                     bname,
                     xdata,
-                };
-                subvol.call(cred, &req).await.map(drop)
-            }
-            libc::S_IFLNK if exists => {
-                let req = LinkReq {
-                    oldgfid: gfid,
-                    newpargfid: dir,
-                    newbname: bname,
-                    xdata: Dict::new(),
                 };
                 subvol.call(cred, &req).await.map(drop)
             }

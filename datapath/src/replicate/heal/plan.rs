@@ -28,9 +28,9 @@ pub enum Plan {
         /// Bricks to be brought up to date.
         sinks: BrickSet,
     },
-    /// Entry only: no brick's names are authoritative; names missing anywhere are made everywhere.
+    /// Entry only: none of these bricks' names are authoritative; names that any of them has are made everywhere.
     Merge {
-        /// Bricks that take part.
+        /// Bricks whose names count.
         bricks: BrickSet,
     },
     /// Every copy is accused: a policy or a person decides.
@@ -197,10 +197,16 @@ impl Evidence<'_> {
             self.testimony(b)
                 .is_some_and(|t| !(t.pending.blamed(slot) & self.participants).is_empty())
         });
-        if sources.is_empty() || self.any_dirty(slot) || !accusing {
+        if sources.is_empty() || !accusing {
             return Plan::Merge {
                 bricks: self.participants,
             };
+        }
+        // A dirty mark on a good brick tells of an unfinished change: the good bricks may differ among each other. Those
+        // they accuse missed changes that were finished, so their names and marks do not count: a merge with them
+        // (which 10.3 does) would bring back what was removed meanwhile.
+        if sources.iter().any(|b| self.witness(b, slot) != 0) {
+            return Plan::Merge { bricks: sources };
         }
         self.heal_from(sources)
     }
@@ -402,7 +408,19 @@ mod tests {
                 bricks: set(&[0, 1, 2])
             }
         );
-        let c = case(3).blame(0, 1, Slot::Entry).blame(2, 1, Slot::Entry);
+        let c = case(3)
+            .blame(0, 1, Slot::Entry)
+            .blame(2, 1, Slot::Entry)
+            .dirty(2, Slot::Entry);
+        assert_eq!(
+            c.evidence().entry(),
+            Plan::Merge { bricks: set(&[0, 2]) },
+            "what the stale brick still has does not come back"
+        );
+        let c = case(3)
+            .blame(0, 1, Slot::Entry)
+            .blame(2, 1, Slot::Entry)
+            .dirty(1, Slot::Entry);
         assert_eq!(
             c.evidence().entry(),
             Plan::Heal {
