@@ -89,7 +89,7 @@ async fn tell_surely(told: &mailbox::Sender<FromCore>, event: FromCore) {
 
 /// Finds out, while a quorum is up, whether any brick has heals pending. When none has, every brick that is up holds
 /// everything and may serve reads even if it is left alone (DESIGN.md P6).
-async fn confirm(volume: Volume) {
+pub async fn confirm(volume: Volume) {
     volume.ready().await;
     loop {
         let (up, generation) = (volume.up(), volume.generation());

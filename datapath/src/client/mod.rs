@@ -10,7 +10,7 @@ mod spec;
 mod subvol;
 mod types;
 
-pub use core::serve;
+pub use core::{confirm, serve};
 pub use fd::{Fd, FdTable};
 pub use reply::{DataReply, Reply};
 

@@ -66,6 +66,8 @@ struct Inner {
     session: RefCell<Option<Connection>>,
     reconnects: Cell<u32>,
     attempt: Cell<u64>,
+    /// Counts sessions made.
+    sessions: Cell<u64>,
     fds: Rc<FdTable>,
     events: Weak<dyn SubvolEvents>,
 }
@@ -88,6 +90,7 @@ impl Subvol {
             session: RefCell::new(None),
             reconnects: Cell::new(0),
             attempt: Cell::new(0),
+            sessions: Cell::new(0),
             fds,
             events,
         }))
@@ -101,6 +104,11 @@ impl Subvol {
     /// Whether calls can be made.
     pub fn is_up(&self) -> bool {
         self.0.session.borrow().is_some()
+    }
+
+    /// Which session there is now, if any. A brick's fd numbers mean nothing in another one.
+    pub fn session_id(&self) -> Option<u64> {
+        self.is_up().then(|| self.0.sessions.get())
     }
 
     /// Bytes waiting to be sent to it.
@@ -153,6 +161,7 @@ impl Subvol {
             connection.abort("replaced while connecting");
             return SessionEnd::Retry("replaced while connecting".into());
         }
+        self.0.sessions.set(self.0.sessions.get() + 1);
         self.0.session.replace(Some(connection.clone()));
         tracing::info!("{}: connected to {addr}", self.name());
         if let Some(events) = self.0.events.upgrade() {
@@ -307,9 +316,12 @@ impl Subvol {
                 xdata: Dict::null(),
             },
         );
-        let (fd, subvol) = (fd.clone(), self.clone());
+        let (fd, subvol, opened_in) = (fd.clone(), self.clone(), self.session_id());
         exec::spawn(async move {
             let Ok(rsp) = reply.await else { return };
+            if subvol.session_id() != opened_in {
+                return;
+            }
             let session = subvol.0.session.borrow().clone();
             match session {
                 Some(connection) if fd.is_released() || fd.remote(subvol.0.brick).is_some() => {
@@ -372,8 +384,10 @@ async fn watch(name: String, connection: Connection, spec: Arc<ClientSpec>) {
     let mut ping = None;
     while !connection.is_closed() {
         exec::sleep(WATCH_INTERVAL).await;
-        let silence = connection.silence();
-        if silence < PING_AFTER || connection.oldest_wait().is_none_or(|w| w < PING_AFTER) {
+        // Silence without a call to answer says nothing: it counts from the oldest question on.
+        let asked = connection.oldest_wait().unwrap_or_default();
+        let silence = connection.silence().min(asked);
+        if silence < PING_AFTER {
             ping = None;
             continue;
         }

@@ -533,7 +533,7 @@ impl Course {
         } else {
             end.broken = true;
             let errno = answers.errno();
-            Err(if errno == Errno::ENOTCONN {
+            Err(if errno == Errno::ENOTCONN || self.set.is_staleness(&answers, errno) {
                 self.set.quorum_of(ok).err().unwrap_or(Errno::EROFS)
             } else {
                 errno

@@ -31,8 +31,9 @@ impl ReplicaSet {
             gfid: fd.gfid(),
             xdata: Dict::null(),
         };
+        let sessions = self.sessions();
         let rsp = self.subvol(brick).call(&self.cred(caller, 0), &req).await?;
-        fd.set_remote(brick, Some(rsp.fd));
+        self.opened(fd, brick, rsp.fd, &sessions);
         Ok(rsp.fd)
     }
 

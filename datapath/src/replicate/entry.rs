@@ -101,12 +101,13 @@ impl ReplicaSet {
         LockObject::sort(&mut txn.locks);
         let cred = self.own_cred(self.new_owner());
         let domain = self.0.domain.clone();
+        let sessions = self.sessions();
         let locked = self.lock(&txn.locks, &domain, self.up(), &cred).await;
         if let Err(e) = self.quorum_of(locked) {
             self.unlock(&txn.locks, &domain, locked, &cred).await;
             return Err(e);
         }
-        let result = self.entry_locked(&txn, locked, &cred, start).await;
+        let result = self.entry_locked(&txn, locked, &sessions, &cred, start).await;
         self.unlock_later(txn.locks, locked, cred);
         result
     }
@@ -115,15 +116,17 @@ impl ReplicaSet {
         &self,
         txn: &EntryTxn,
         locked: BrickSet,
+        sessions: &[Option<u64>],
         cred: &GlusterfsCred,
         start: impl Fn(usize, &Subvol) -> Reply<T>,
     ) -> FsResult<Answers<T>> {
-        let optimistic = self.optimistic(locked);
-        let mut live = locked;
+        let mut live = locked & self.still_in(sessions);
+        let optimistic = self.optimistic(live);
         if !optimistic {
             for change in &txn.changes {
                 live &= self.entry_pre_op(change, live, cred).await;
             }
+            live &= self.still_in(sessions);
             self.quorum_of(live)?;
         }
         let answers = self.ask(live, start).await;
@@ -168,8 +171,25 @@ impl ReplicaSet {
     fn entry_error<T>(&self, answers: &Answers<T>) -> Errno {
         match answers.errno() {
             Errno::ENOTCONN => self.quorum_of(answers.ok()).err().unwrap_or(Errno::ENOTCONN),
+            errno if self.is_staleness(answers, errno) => Errno::EROFS,
             errno => errno,
         }
+    }
+
+    /// Whether `errno` only says that some bricks have not been healed yet: they lack, or still have, what a good one
+    /// that did the operation has. Then the request is right, but there is no quorum of good copies for it.
+    pub(super) fn is_staleness<T>(&self, answers: &Answers<T>, errno: Errno) -> bool {
+        matches!(
+            errno,
+            Errno::ENOENT
+                | Errno::ESTALE
+                | Errno::ENODATA
+                | Errno::EEXIST
+                | Errno::ENOTEMPTY
+                | Errno::ENOTDIR
+                | Errno::EISDIR
+        ) && !answers.ok().is_empty()
+            && !self.0.quorum.met(answers.failed_with(errno))
     }
 
     /// No marks are needed while every brick of the set takes part.
@@ -293,12 +313,13 @@ impl ReplicaSet {
             start: METADATA_START,
             len: 0,
         }];
+        let sessions = self.sessions();
         let locked = self.lock(&locks, &domain, self.up(), &cred).await;
         if let Err(e) = self.quorum_of(locked) {
             self.unlock(&locks, &domain, locked, &cred).await;
             return Err(e);
         }
-        let result = self.metadata_locked(gfid, locked, &cred, start).await;
+        let result = self.metadata_locked(gfid, locked, &sessions, &cred, start).await;
         self.unlock_later(locks, locked, cred);
         result
     }
@@ -307,11 +328,12 @@ impl ReplicaSet {
         &self,
         gfid: Gfid,
         locked: BrickSet,
+        sessions: &[Option<u64>],
         cred: &GlusterfsCred,
         start: impl Fn(usize, &Subvol) -> Reply<T>,
     ) -> FsResult<Answers<T>> {
-        let optimistic = self.optimistic(locked);
-        let mut live = locked;
+        let mut live = locked & self.still_in(sessions);
+        let optimistic = self.optimistic(live);
         if !optimistic {
             let dict = self
                 .0
@@ -327,7 +349,7 @@ impl ReplicaSet {
             if let Some(errno) = marked.symmetric_failure() {
                 return Err(errno);
             }
-            live &= marked.ok();
+            live &= marked.ok() & self.still_in(sessions);
             self.quorum_of(live)?;
         }
         let answers = self.ask(live, start).await;

@@ -31,6 +31,7 @@ impl ReplicaSet {
             flags: wire,
             xdata: Dict::null(),
         };
+        let sessions = self.sessions();
         let answers = self.ask(self.up(), |_, s| s.call(&cred, &req)).await;
         if answers.ok().is_empty()
             || (self.candidates(gfid, super::read::Part::Metadata).await? & answers.ok()).is_empty()
@@ -43,7 +44,7 @@ impl ReplicaSet {
         }
         let fd = Fd::new(gfid, wire, false, self.bricks());
         for (brick, rsp) in answers.iter() {
-            fd.set_remote(brick, Some(rsp.fd));
+            self.opened(&fd, brick, rsp.fd, &sessions);
         }
         self.0.fds.add(&fd);
         if flags & flags::open::TRUNC != 0

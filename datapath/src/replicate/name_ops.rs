@@ -72,12 +72,15 @@ impl ReplicaSet {
             makes: Some(NewInode::file(gfid)),
             ..EntryTxn::on(parent, &bname)
         };
+        let sessions = self.sessions();
         let answers = self.entry_txn(txn, |_, s| s.call(&cred, &req)).await?;
         let stat = self.made(gfid, answers.best(None).ok_or(Errno::EIO)?.stat)?;
         let reopen = wire & !(flags::open::CREAT | flags::open::EXCL | flags::open::TRUNC);
         let fd = Fd::new(stat.gfid, reopen, false, self.bricks());
         for (brick, rsp) in answers.iter().filter(|(_, r)| r.stat.gfid == stat.gfid) {
-            fd.set_remote(brick, i64::try_from(rsp.fd).ok());
+            if let Ok(number) = i64::try_from(rsp.fd) {
+                self.opened(&fd, brick, number, &sessions);
+            }
         }
         self.0.fds.add(&fd);
         Ok((stat, fd))

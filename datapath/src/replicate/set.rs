@@ -326,6 +326,26 @@ impl ReplicaSet {
         &self.0.quorum
     }
 
+    /// The sessions there are now, by brick: see [`ReplicaSet::opened`].
+    pub(super) fn sessions(&self) -> Vec<Option<u64>> {
+        self.0.subvols.iter().map(Subvol::session_id).collect()
+    }
+
+    /// Notes the number a brick gave `fd` in one of `sessions`. While the other bricks were waited for, that session
+    /// may have ended and the number with it: the anonymous fd serves until the file is opened again.
+    pub(super) fn opened(&self, fd: &Fd, brick: usize, number: i64, sessions: &[Option<u64>]) {
+        if self.subvol(brick).session_id() == sessions.get(brick).copied().flatten() {
+            fd.set_remote(brick, Some(number));
+        }
+    }
+
+    /// The bricks whose session is still that of `sessions`: the others have dropped the locks that were taken in it.
+    pub(super) fn still_in(&self, sessions: &[Option<u64>]) -> BrickSet {
+        let now = self.sessions();
+        let same = |b: &usize| now.get(*b).copied().flatten().is_some() && now.get(*b) == sessions.get(*b);
+        (0..self.bricks()).filter(same).collect()
+    }
+
     /// Sends `fd`'s OPEN to bricks that were away when it was opened.
     pub(super) fn open_late(&self, fd: &Fd) {
         for brick in (self.up() - fd.open_on()).iter() {
