@@ -500,7 +500,7 @@ fn settings_of_the_cluster_and_heals_of_a_volume_without_daemon() {
         let got = cli
             .done(Proc::GetVolOpt, volume().with_str("key", "cluster.granular-entry-heal"))
             .await;
-        assert_eq!(got.get_str("value1"), Some("off"));
+        assert_eq!(got.get_str("value1"), Some("disable"));
         let told = format!(
             "--volname=vol -o cluster.self-heal-daemon=off --gd-workdir={}\n",
             lab.path("lib")

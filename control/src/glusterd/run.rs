@@ -48,6 +48,8 @@ fn start(arguments: &Arguments) -> Result<i32, String> {
         true => StatusPipe::foreground(),
         false => process::daemonize().map_err(|e| format!("cannot become a daemon: {e}"))?,
     };
+    // Whoever started the daemon may have blocked the signal that ends it.
+    process::unblock_all_signals().map_err(|e| format!("signals cannot be unblocked: {e}"))?;
     let _log = open_log(arguments, &config)?;
     let pid_file = lock_pid_file(&arguments.pid_file)?;
     process::ignore_signal(libc::SIGPIPE).map_err(|e| format!("SIGPIPE: {e}"))?;
