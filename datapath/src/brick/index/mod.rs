@@ -396,6 +396,7 @@ fn check_component(name: &[u8]) -> FsResult<()> {
     }
 }
 
+/// Without times: the backend's are those of this machine's bookkeeping and of no use to a client.
 fn iatt(gfid: Gfid, stat: &Stat) -> Iatt {
     Iatt {
         gfid,
@@ -404,12 +405,6 @@ fn iatt(gfid: Gfid, stat: &Stat) -> Iatt {
         dev: stat.dev,
         size: stat.size,
         blocks: stat.blocks,
-        atime: stat.atime.0,
-        mtime: stat.mtime.0,
-        ctime: stat.ctime.0,
-        atime_nsec: stat.atime.1,
-        mtime_nsec: stat.mtime.1,
-        ctime_nsec: stat.ctime.1,
         nlink: u32::try_from(stat.nlink).unwrap_or(u32::MAX),
         uid: stat.uid,
         gid: stat.gid,

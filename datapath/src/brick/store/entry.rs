@@ -21,7 +21,7 @@ use crate::wire::{Dict, Gfid, Iatt, Value};
 use super::file::{check_regular, wanted_access};
 use super::handle::{handle_path, parked_path};
 use super::node::Node;
-use super::{Call, GFID_KEY, OpenFile, Parent, Store, access, check_name, fault, fill};
+use super::{Call, GFID_KEY, OpenFile, Parent, Store, access, check_name, fault, fill, gfid2path};
 
 /// A name was made.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -227,7 +227,10 @@ impl Store {
         let parked = parked_path(gfid);
         if fs::lstatat(&*self.hidden, &handle) == Err(Errno::ENOENT) {
             match fs::renameat(&*self.hidden, &parked, &*self.hidden, &handle, libc::RENAME_NOREPLACE) {
-                Ok(()) => self.inodes.unpark(gfid),
+                Ok(()) => {
+                    self.inodes.unpark(gfid);
+                    gfid2path::forget_all(&Node::at(&self.hidden, &handle))?;
+                }
                 Err(Errno::ENOENT) => return Ok(None),
                 Err(e) => return Err(e),
             }

@@ -35,6 +35,14 @@ fn pgfid_key(parent: Gfid) -> Vec<u8> {
     format!("trusted.pgfid.{parent}").into_bytes()
 }
 
+/// Forgets every name: a parked file has none, but keeps the record of its last.
+pub(super) fn forget_all(node: &Node) -> FsResult<()> {
+    for key in node.list()?.into_iter().filter(|key| key.starts_with(PREFIX)) {
+        node.remove(&key)?;
+    }
+    Ok(())
+}
+
 impl Store {
     /// Records a new name of a non-directory that has `links` links now (its handle not counted).
     pub(super) fn record_name(&self, node: &Node, parent: Gfid, name: &[u8], links: u64) -> FsResult<()> {

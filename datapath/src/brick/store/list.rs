@@ -81,6 +81,11 @@ impl Store {
             xdata: Dict::null(),
         };
         if entry.name == b".." {
+            entry.ino = match self.read_dir_handle(dir.gfid()) {
+                Ok((parent, _)) => parent.ino(),
+                // The root, or a directory that was removed while it is listed.
+                Err(_) => Gfid::ROOT.ino(),
+            };
             return entry;
         }
         match self.entry_stat(call, dir, &entry.name) {

@@ -337,16 +337,23 @@ impl ReplicaSet {
             Err(Errno::ENOENT | Errno::ESTALE) => false,
             Err(e) => return Err(e),
         };
-        if !exists {
-            self.mark_new(stat, brick, holders, cred).await;
+        // MKNOD would link it too, but make an empty file without a mark if the inode went meanwhile (by the janitor).
+        if exists {
+            let link = LinkReq {
+                oldgfid: stat.gfid,
+                newpargfid: dir,
+                newbname: name.clone(),
+                xdata: Dict::new(),
+            };
+            match subvol.call(cred, &link).await {
+                // Gone, or only held by those who have it open: made anew.
+                Err(Errno::ENOENT | Errno::ESTALE) => {}
+                linked => return linked.map(drop),
+            }
         }
-        // A new inode has the model's times from the first moment: the brick's own clock must not enter. One that
-        // exists gets another name and keeps its times.
-        let times = if exists {
-            0
-        } else {
-            utime::CTIME | utime::MTIME | utime::ATIME
-        };
+        self.mark_new(stat, brick, holders, cred).await;
+        // A new inode has the model's times from the first moment: the brick's own clock must not enter.
+        let times = utime::CTIME | utime::MTIME | utime::ATIME;
         let cred = &GlusterfsCred {
             flags: times,
             ctime_sec: stat.ctime as u64,
@@ -356,16 +363,6 @@ impl ReplicaSet {
         let (gfid, bname, mode) = (stat.gfid, name.clone(), stat.mode);
         let xdata = Dict::new().with("gfid-req", Value::Gfid(gfid));
         match stat.file_type() {
-            // Not MKNOD, which would make an empty file if the inode went meanwhile (by the janitor).
-            _ if exists => {
-                let req = LinkReq {
-                    oldgfid: gfid,
-                    newpargfid: dir,
-                    newbname: bname,
-                    xdata: Dict::new(),
-                };
-                subvol.call(cred, &req).await.map(drop)
-            }
             libc::S_IFDIR => {
                 let layout = Value::Ptr(Bytes::from_static(&WHOLE_RANGE));
                 let xdata = xdata.with("trusted.glusterfs.dht", layout);
@@ -418,10 +415,8 @@ impl ReplicaSet {
                     .map(drop)
             }
         }?;
-        if !exists {
-            // A full directory or a large file: the crawl finds it by its mark, deep trees are no recursion here.
-            tracing::debug!("{}: made {} ({gfid})", subvol.name(), String::from_utf8_lossy(name));
-        }
+        // A full directory or a large file: the crawl finds it by its mark, deep trees are no recursion here.
+        tracing::debug!("{}: made {} ({gfid})", subvol.name(), String::from_utf8_lossy(name));
         Ok(())
     }
 
