@@ -263,7 +263,8 @@ impl Shared {
 
     /// Names whose making was cut short are made the same everywhere by looking at them (name heal).
     pub async fn look_at_doubts(&self, volume: &Volume) {
-        for (name, made) in self.names.borrow().clone() {
+        let names = self.names.borrow().clone();
+        for (name, made) in names {
             let found = volume.lookup(&caller(), self.dir, &name).await;
             assert!(!made || found.is_ok(), "{}: {found:?}", String::from_utf8_lossy(&name));
         }

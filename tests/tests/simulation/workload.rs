@@ -197,7 +197,7 @@ impl Application {
         };
         about("attributes", &at);
         let mode = 0o700 | random_below(0o100) as u32;
-        let mtime = (n % 2 == 0).then_some(TimeSet::At(1_000_000_000 + n as i64, 5));
+        let mtime = n.is_multiple_of(2).then_some(TimeSet::At(1_000_000_000 + n as i64, 5));
         let set = SetAttr {
             mode: Some(mode),
             mtime,
