@@ -92,6 +92,12 @@ impl Pid {
         words.join(" ")
     }
 
+    /// Path of its program; a program that was replaced meanwhile has ` (deleted)` at the end.
+    #[must_use]
+    pub fn program(&self) -> Option<std::path::PathBuf> {
+        fs::read_link(format!("/proc/{}/exe", self.pid)).ok()
+    }
+
     /// The value of a variable in its environment.
     #[must_use]
     pub fn env_value(&self, name: &str) -> Option<String> {

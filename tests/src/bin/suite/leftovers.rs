@@ -2,7 +2,7 @@
 
 use super::children::Outcome;
 use ::tests::lab::error::Result;
-use ::tests::lab::{mounts, process, record};
+use ::tests::lab::{binaries, mounts, process, record};
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -79,7 +79,14 @@ fn look() -> Result<BTreeSet<String>> {
             }
         }
     }
+    let ours = binaries::our_directory()?;
     for pid in process::all() {
+        // What cargo's tests have started carries no tag, but comes from our directory (this program does, too).
+        let program = pid.program();
+        let name = program.as_ref().and_then(|path| path.file_name()?.to_str());
+        if program.as_ref().is_some_and(|path| path.starts_with(&ours)) && name != Some("suite") {
+            add(format!("process {}: {}", pid.pid, pid.command()));
+        }
         if let Some(lab) = pid.env_value(record::TAG) {
             add(format!("process {} of {lab}: {}", pid.pid, pid.command()));
         }
