@@ -46,6 +46,15 @@ impl<T> Answers<T> {
             .collect()
     }
 
+    /// Turns successful answers that `stale` is true for into failures with `errno`.
+    pub fn reject(&mut self, errno: Errno, stale: impl Fn(&T) -> bool) {
+        for slot in &mut self.slots {
+            if matches!(slot, Some(Ok(answer)) if stale(answer)) {
+                *slot = Some(Err(errno));
+            }
+        }
+    }
+
     /// The successful answer of `brick`.
     pub fn get(&self, brick: usize) -> Option<&T> {
         self.slots.get(brick)?.as_ref()?.as_ref().ok()
@@ -140,6 +149,14 @@ mod tests {
         assert_eq!(a.best(Some(0)), Some(&5));
         assert_eq!(a.symmetric_failure(), None);
         assert_eq!(a.errno(), Errno::EIO);
+    }
+
+    #[test]
+    fn rejected_answers_are_failures() {
+        let mut a = answers(&[Ok(5), Ok(6), Err(Errno::EIO)]);
+        a.reject(Errno::ESTALE, |n| *n == 6);
+        assert_eq!(a.ok(), BrickSet::one(0));
+        assert_eq!((a.error(1), a.error(2)), (Some(Errno::ESTALE), Some(Errno::EIO)));
     }
 
     #[test]

@@ -94,8 +94,19 @@ impl ReplicaSet {
     /// Runs a transaction on names.
     pub(super) async fn entry_txn<T: FopRsp>(
         &self,
+        txn: EntryTxn,
+        start: impl Fn(usize, &Subvol) -> Reply<T>,
+    ) -> FsResult<Answers<T>> {
+        self.entry_txn_checked(txn, start, |_| {}).await
+    }
+
+    /// [`ReplicaSet::entry_txn`] whose answers `check` may turn into failures: a brick that has not been healed can have
+    /// another inode under a name, and succeed with that.
+    pub(super) async fn entry_txn_checked<T: FopRsp>(
+        &self,
         mut txn: EntryTxn,
         start: impl Fn(usize, &Subvol) -> Reply<T>,
+        check: impl Fn(&mut Answers<T>),
     ) -> FsResult<Answers<T>> {
         self.writable()?;
         LockObject::sort(&mut txn.locks);
@@ -107,7 +118,7 @@ impl ReplicaSet {
             self.unlock(&txn.locks, &domain, locked, &cred).await;
             return Err(e);
         }
-        let result = self.entry_locked(&txn, locked, &sessions, &cred, start).await;
+        let result = self.entry_locked(&txn, locked, &sessions, &cred, (start, check)).await;
         self.unlock_later(txn.locks, locked, cred);
         result
     }
@@ -118,7 +129,7 @@ impl ReplicaSet {
         locked: BrickSet,
         sessions: &[Option<u64>],
         cred: &GlusterfsCred,
-        start: impl Fn(usize, &Subvol) -> Reply<T>,
+        (start, check): (impl Fn(usize, &Subvol) -> Reply<T>, impl Fn(&mut Answers<T>)),
     ) -> FsResult<Answers<T>> {
         let mut live = locked & self.still_in(sessions);
         let optimistic = self.optimistic(live);
@@ -129,7 +140,8 @@ impl ReplicaSet {
             live &= self.still_in(sessions);
             self.quorum_of(live)?;
         }
-        let answers = self.ask(live, start).await;
+        let mut answers = self.ask(live, start).await;
+        check(&mut answers);
         let mut failed = answers.failed();
         if let Some(errno) = txn.harmless {
             failed = failed - answers.failed_with(errno);

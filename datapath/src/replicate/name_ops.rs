@@ -2,13 +2,17 @@
 
 use bytes::Bytes;
 
+use super::BrickSet;
+use super::answers::Answers;
 use super::entry::{ChangedName, EntryTxn, NewInode, key};
 use super::locking::LockObject;
 use super::set::{ReplicaSet, new_gfid};
 use crate::client::{Caller, Fd};
 use crate::errno::{Errno, FsResult};
 use crate::wire::auth::utime;
-use crate::wire::fop::{CreateReq, LinkReq, MkdirReq, MknodReq, RenameReq, RmdirReq, SymlinkReq, UnlinkReq};
+use crate::wire::fop::{
+    CreateReq, CreateRsp, LinkReq, MkdirReq, MknodReq, RenameReq, RenameRsp, RmdirReq, SymlinkReq, UnlinkReq,
+};
 use crate::wire::{Dict, Gfid, Iatt, Value, flags};
 
 /// utime flags of an operation that makes an inode: all its times, and the directory's.
@@ -73,7 +77,14 @@ impl ReplicaSet {
             ..EntryTxn::on(parent, &bname)
         };
         let sessions = self.sessions();
-        let answers = self.entry_txn(txn, |_, s| s.call(&cred, &req)).await?;
+        // Where a quorum has made the file, whoever found another one under the name is stale.
+        let check = |answers: &mut Answers<CreateRsp>| {
+            let made = answers.iter().filter(|(_, r)| r.stat.gfid == gfid).map(|(b, _)| b);
+            if self.quorum().met(made.collect()) {
+                answers.reject(Errno::EEXIST, |r| r.stat.gfid != gfid);
+            }
+        };
+        let answers = self.entry_txn_checked(txn, |_, s| s.call(&cred, &req), check).await?;
         let stat = self.made(gfid, answers.best(None).ok_or(Errno::EIO)?.stat)?;
         let reopen = wire & !(flags::open::CREAT | flags::open::EXCL | flags::open::TRUNC);
         let fd = Fd::new(stat.gfid, reopen, false, self.bricks());
@@ -268,6 +279,11 @@ impl ReplicaSet {
             Err(Errno::ENOENT) => None,
             Err(e) => return Err(e),
         };
+        // Where a brick may be stale, it may have another inode under the old name.
+        let wanted = match self.trusted() == BrickSet::first(self.bricks()) {
+            true => None,
+            false => Some(self.lookup(caller, oldparent, oldname).await?.gfid),
+        };
         let cred = self.cred(caller, RENAMES);
         let mut txn = EntryTxn::on(newparent, &newbname);
         if (oldparent, &oldbname) != (newparent, &newbname) {
@@ -294,7 +310,13 @@ impl ReplicaSet {
             newbname,
             xdata: Dict::new(),
         };
-        let answers = self.entry_txn(txn, |_, s| s.call(&cred, &req)).await?;
+        let check = |answers: &mut Answers<RenameRsp>| {
+            // If no brick has moved it, somebody else has replaced it since the lookup.
+            if let Some(wanted) = wanted.filter(|w| answers.iter().any(|(_, r)| r.stat.gfid == *w)) {
+                answers.reject(Errno::ESTALE, |r| r.stat.gfid != wanted);
+            }
+        };
+        let answers = self.entry_txn_checked(txn, |_, s| s.call(&cred, &req), check).await?;
         let moved = answers.best(None).map(|r| r.stat.gfid).filter(|g| !g.is_null());
         let survivor = victim.filter(|v| !v.is_dir() && v.nlink > 1).map(|v| v.gfid);
         for gfid in moved.into_iter().chain(survivor) {
