@@ -25,7 +25,9 @@ impl Scratch {
         std::fs::create_dir_all(&path).unwrap();
         let script = format!(
             "#!/bin/bash\n{before}\nsetsid bash -c 'while :; do read -t 1 < <(sleep 9); done' sleeper \"$1\" </dev/null \
-             >/dev/null 2>&1 &\necho $! > \"$1\"\n"
+             >/dev/null 2>&1 &\necho $! > \"$1\"\n\
+             # Between fork and exec it has another command line, or none.\n\
+             until tr '\\0' ' ' < /proc/$!/cmdline | grep -q '^bash -c'; do sleep 0.01; done\n"
         );
         std::fs::write(path.join("daemon"), script).unwrap();
         std::fs::set_permissions(path.join("daemon"), std::fs::Permissions::from_mode(0o755)).unwrap();
