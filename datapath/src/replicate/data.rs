@@ -16,6 +16,7 @@ use super::answers::Answers;
 use super::data_lock::{ByteRange, Join, Leave, Phase, ReleasePlan};
 use super::inode::Inode;
 use super::locking::LockObject;
+use super::lookup::INODELK_COUNT;
 use super::pending::{Counters, Slot};
 use super::set::{Inner, ReplicaSet};
 use crate::client::{Reply, Subvol};
@@ -28,8 +29,6 @@ use crate::wire::{Dict, Gfid, Value, flags};
 
 /// Bytes waiting to be sent to one brick beyond which it is treated as failed for the file, if a quorum keeps up.
 const BACKLOG_LIMIT: usize = 64 << 20;
-/// xdata key by which a brick tells how many locks there are in our domain.
-const INODELK_COUNT: &str = "glusterfs.inodelk-count";
 /// xdata key by which a brick tells that a write began at the old end of the file.
 const WRITE_IS_APPEND: &str = "glusterfs.write-is-append";
 

@@ -13,7 +13,7 @@ use crate::wire::fop::{Iatt2Rsp, LookupReq};
 use crate::wire::{Dict, Gfid, Iatt, Value};
 
 /// xdata key under which a brick counts the locks of our domain.
-const INODELK_COUNT: &str = "glusterfs.inodelk-count";
+pub(super) const INODELK_COUNT: &str = "glusterfs.inodelk-count";
 
 /// The answers to one LOOKUP of an inode, judged.
 #[derive(Debug)]

@@ -327,7 +327,7 @@ impl ReplicaSet {
 }
 
 /// `trusted.glusterfs.dht` of a directory on a volume with one replica set: the whole hash range.
-const WHOLE_RANGE: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
+pub(super) const WHOLE_RANGE: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ use super::plan::Plan;
 use super::undo::Undo;
 use crate::errno::{Errno, FsResult};
 use crate::replicate::locking::LockObject;
+use crate::replicate::name_ops::WHOLE_RANGE;
 use crate::replicate::pending::{Counters, Slot};
 use crate::replicate::{Answers, BrickSet, ReplicaSet};
 use crate::wire::auth::{GlusterfsCred, utime};
@@ -23,8 +24,6 @@ use crate::wire::{Dict, Gfid, Iatt, Value, flags};
 
 /// Bytes asked for per READDIRP.
 const LISTING_BYTES: u32 = 128 * 1024;
-/// `trusted.glusterfs.dht` of a directory on a volume with one replica set.
-const WHOLE_RANGE: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
 
 /// name -> gfid of one brick's directory.
 type Names = BTreeMap<Bytes, Gfid>;
