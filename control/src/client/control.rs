@@ -214,7 +214,7 @@ impl Control {
             log.set_level(level);
         }
         let Some(old) = self.spec.borrow().clone() else { return };
-        if !spec::same_topology(&old, &parsed.spec) {
+        if !old.same_bricks(&parsed.spec) {
             return tracing::error!("the volume's bricks have changed; mount it anew to follow");
         }
         for (new, old) in parsed.spec.bricks.iter_mut().zip(&old.bricks) {

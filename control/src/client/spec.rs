@@ -334,17 +334,6 @@ fn quorum(afr: &Xlator, children: usize) -> Result<Option<QuorumType>, SpecError
     }
 }
 
-/// Whether a change from `old` to `new` leaves all bricks where they are: only then may cores take it while running.
-pub fn same_topology(old: &ClientSpec, new: &ClientSpec) -> bool {
-    let bricks = |spec: &ClientSpec| {
-        spec.bricks
-            .iter()
-            .map(|b| (b.subvolume.clone(), b.host.clone(), b.path.clone()))
-            .collect::<Vec<_>>()
-    };
-    bricks(old) == bricks(new) && old.replicate == new.replicate && old.volume_id == new.volume_id
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,10 +428,10 @@ mod tests {
         let changed = parse_text(&TRUSTED.replace("option ping-timeout 42", "option ping-timeout 10"))
             .unwrap()
             .spec;
-        assert!(same_topology(&old, &changed) && old != changed);
+        assert!(old.same_bricks(&changed) && old != changed);
         let moved = parse_text(&TRUSTED.replace("remote-host w3", "remote-host w9"))
             .unwrap()
             .spec;
-        assert!(!same_topology(&old, &moved));
+        assert!(!old.same_bricks(&moved));
     }
 }

@@ -1,6 +1,7 @@
 //! One volume of the self-heal daemon: a client of the volume whose core runs the healers, and the orders it takes.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -159,11 +160,12 @@ async fn heal(volume: Volume, mut orders: mailbox::Receiver<Order>) {
 
 /// Healing starts when a brick returns, not at the next turn (DESIGN.md section 6).
 async fn watch(volume: Volume, daemon: HealDaemon) {
-    let mut last = volume.up();
+    let mut last = (volume.up(), volume.options());
     loop {
         exec::sleep(WATCH_INTERVAL).await;
-        let now = volume.up();
-        if now != last {
+        let now = (volume.up(), volume.options());
+        // With new options the pause that is under way may be too long.
+        if now.0 != last.0 || !Rc::ptr_eq(&now.1, &last.1) {
             last = now;
             daemon.bricks_changed();
         }

@@ -1,8 +1,9 @@
 //! The client's side of the conversation between a core and its control thread.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::spec::{FromCore, ToCore};
+use super::spec::{ClientSpec, FromCore, ToCore};
 use super::subvol::SessionEnd;
 use super::{Caller, Volume};
 use crate::exec::{self, mailbox};
@@ -59,12 +60,27 @@ pub async fn serve(volume: Volume, mut from_control: mailbox::Receiver<ToCore>, 
             ToCore::Endpoint { brick, .. } | ToCore::Unreachable { brick, .. } => {
                 tracing::error!("the control thread named brick {brick} of {bricks}");
             }
-            ToCore::Topology(_) => tracing::info!("new options take effect with the next mount"),
+            ToCore::Topology(spec) => reconfigure(&volume, &spec),
             ToCore::Shutdown => break,
         }
     }
     confirming.abort();
     volume.release_everything().await;
+}
+
+/// Takes over a changed volfile.
+fn reconfigure(volume: &Volume, spec: &ClientSpec) {
+    let old = volume.spec();
+    if !old.same_bricks(spec) {
+        return tracing::error!("the volume's bricks have changed; mount it anew to follow");
+    }
+    // The identity is this core's own: the bricks know its sessions by it.
+    let client_id = old.client_id.clone();
+    volume.set_options(&Arc::new(ClientSpec {
+        client_id,
+        ..spec.clone()
+    }));
+    tracing::info!("new options are in effect");
 }
 
 fn tell_events(volume: &Volume, told: &mailbox::Sender<FromCore>) {

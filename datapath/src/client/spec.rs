@@ -21,6 +21,14 @@ pub struct BrickSpec {
     pub local: bool,
 }
 
+impl BrickSpec {
+    /// Whether both are the same directory of the same host, blamed under the same name. The block's name may differ:
+    /// it counts the bricks, and changes when another is removed.
+    pub fn is_same_brick(&self, other: &BrickSpec) -> bool {
+        (&self.host, &self.path, &self.pending_name) == (&other.host, &other.path, &other.pending_name)
+    }
+}
+
 /// `cluster.favorite-child-policy`: who wins a split-brain without being asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs, reason = "the names are GlusterFS's own")]
@@ -132,6 +140,20 @@ pub struct ClientSpec {
     pub client_pid: i32,
     /// Options of the graph.
     pub options: ClientOptions,
+}
+
+impl ClientSpec {
+    /// Whether `other` has the same bricks at the same places, so that only options can differ.
+    pub fn same_bricks(&self, other: &ClientSpec) -> bool {
+        self.replicate == other.replicate
+            && self.volume_id == other.volume_id
+            && self.bricks.len() == other.bricks.len()
+            && self
+                .bricks
+                .iter()
+                .zip(&other.bricks)
+                .all(|(one, two)| one.is_same_brick(two) && one.subvolume == two.subvolume)
+    }
 }
 
 /// From the control thread to a core.

@@ -61,15 +61,16 @@ pub enum SessionEnd {
 pub struct Subvol(Rc<Inner>);
 
 struct Inner {
-    brick: usize,
-    spec: Arc<ClientSpec>,
+    /// Index in `spec`; `None` once the brick has left the volume.
+    brick: Cell<Option<usize>>,
+    spec: RefCell<Arc<ClientSpec>>,
     session: RefCell<Option<Connection>>,
     reconnects: Cell<u32>,
     attempt: Cell<u64>,
     /// Counts sessions made.
     sessions: Cell<u64>,
     fds: Rc<FdTable>,
-    events: Weak<dyn SubvolEvents>,
+    events: RefCell<Weak<dyn SubvolEvents>>,
 }
 
 impl fmt::Debug for Subvol {
@@ -85,20 +86,55 @@ impl Subvol {
     /// The session with brick `brick` of `spec`, not connected.
     pub fn new(brick: usize, spec: Arc<ClientSpec>, fds: Rc<FdTable>, events: Weak<dyn SubvolEvents>) -> Subvol {
         Subvol(Rc::new(Inner {
-            brick,
-            spec,
+            brick: Cell::new(Some(brick)),
+            spec: RefCell::new(spec),
             session: RefCell::new(None),
             reconnects: Cell::new(0),
             attempt: Cell::new(0),
             sessions: Cell::new(0),
             fds,
-            events,
+            events: RefCell::new(events),
         }))
     }
 
     /// Name of the `protocol/client` block.
-    pub fn name(&self) -> &str {
-        &self.0.spec.bricks[self.0.brick].subvolume
+    pub fn name(&self) -> String {
+        let spec = self.0.spec.borrow();
+        let brick = self.0.brick.get().and_then(|brick| spec.bricks.get(brick));
+        brick.map_or_else(
+            || "a brick that left the volume".to_owned(),
+            |brick| brick.subvolume.clone(),
+        )
+    }
+
+    /// Its index in the volume; `None` once the brick has left it.
+    pub fn index(&self) -> Option<usize> {
+        self.0.brick.get()
+    }
+
+    /// Takes over new options. The session goes on: what only SETVOLUME tells is told by the next one.
+    pub fn set_spec(&self, spec: Arc<ClientSpec>) {
+        self.0.spec.replace(spec);
+    }
+
+    /// Gives the session, which goes on, to another replica set, where the brick is number `brick`.
+    pub fn move_to(&self, brick: usize, spec: Arc<ClientSpec>, events: Weak<dyn SubvolEvents>) {
+        self.0.brick.set(Some(brick));
+        self.0.spec.replace(spec);
+        self.0.events.replace(events);
+    }
+
+    /// The brick has left the volume: its session ends and there will be no other. Nobody is told.
+    pub fn retire(&self) {
+        self.0.brick.set(None);
+        self.disconnect("the brick has left the volume");
+    }
+
+    fn tell(&self, f: impl FnOnce(usize, &dyn SubvolEvents)) {
+        let events = self.0.events.borrow().upgrade();
+        if let (Some(events), Some(brick)) = (events, self.index()) {
+            f(brick, &*events);
+        }
     }
 
     /// Whether calls can be made.
@@ -149,6 +185,9 @@ impl Subvol {
 
     /// Makes a session with the brick at `addr` and serves it until it ends. A session that exists is ended first.
     pub async fn run(&self, addr: SocketAddr) -> SessionEnd {
+        if self.index().is_none() {
+            return SessionEnd::Retry("the brick has left the volume".to_owned());
+        }
         self.disconnect("replaced by a new session");
         let attempt = self.0.attempt.get();
         let made = exec::timeout(CONNECT_TIMEOUT, self.establish(addr)).await;
@@ -164,18 +203,16 @@ impl Subvol {
         self.0.sessions.set(self.0.sessions.get() + 1);
         self.0.session.replace(Some(connection.clone()));
         tracing::info!("{}: connected to {addr}", self.name());
-        if let Some(events) = self.0.events.upgrade() {
-            events.up(self.0.brick);
-        }
-        let watch = exec::spawn(watch(self.name().to_string(), connection.clone(), self.0.spec.clone()));
+        self.tell(|brick, events| events.up(brick));
+        let watch = exec::spawn(watch(self.clone(), connection.clone()));
         let why = connection.ended().await;
         watch.abort();
         self.0.session.replace(None);
-        self.0.fds.lost(self.0.brick);
-        tracing::warn!("{}: disconnected from {addr}: {why}", self.name());
-        if let Some(events) = self.0.events.upgrade() {
-            events.down(self.0.brick, &why);
+        if let Some(brick) = self.index() {
+            self.0.fds.lost(brick);
+            tracing::warn!("{}: disconnected from {addr}: {why}", self.name());
         }
+        self.tell(|brick, events| events.down(brick, &why));
         SessionEnd::Retry(why)
     }
 
@@ -184,9 +221,13 @@ impl Subvol {
         let stream = Stream::connect(&Addr::Inet(addr))
             .await
             .map_err(|e| SessionEnd::Retry(format!("connect to {addr}: {e}")))?;
-        let events = self.0.events.clone();
-        let brick = self.0.brick;
-        let connection = Connection::start(stream, Box::new(move |h, args| on_callback(&events, brick, h, args)));
+        let me = Rc::downgrade(&self.0);
+        let on_callback = move |header: &CallHeader, args| {
+            if let Some(inner) = me.upgrade() {
+                Subvol(inner).on_callback(header, args);
+            }
+        };
+        let connection = Connection::start(stream, Box::new(on_callback));
         let guard = AbortOnDrop(Some(connection.clone()));
         let v2 = Credential::V2(GlusterfsCred {
             lk_owner: Bytes::from_static(&[0; 4]),
@@ -216,8 +257,10 @@ impl Subvol {
 
     /// SETVOLUME: presents this client and names the brick (wire-protocol.md 4.5).
     async fn set_volume(&self, connection: &Connection) -> Result<(), SessionEnd> {
-        let spec = &self.0.spec;
-        let brick = &spec.bricks[self.0.brick];
+        let spec = self.0.spec.borrow().clone();
+        let Some(brick) = self.index().and_then(|brick| spec.bricks.get(brick)) else {
+            return Err(SessionEnd::Retry("the brick has left the volume".to_owned()));
+        };
         let again = self.0.reconnects.get();
         self.0.reconnects.set(again + 1);
         let uuid = format!("{}-PC_NAME:{}-RECON_NO:-{again}", spec.client_id, brick.subvolume);
@@ -295,16 +338,26 @@ impl Subvol {
             match reply.await {
                 // Closed meanwhile: nobody else knows this number.
                 Ok(rsp) if fd.is_released() => drop(give_back(connection, &fd, rsp.fd)),
-                Ok(rsp) => fd.set_remote(self.0.brick, Some(rsp.fd)),
+                Ok(rsp) => self.opened(&fd, rsp.fd),
                 // A file the brick does not have yet: heal brings it, the anonymous fd serves until then.
                 Err(e) => tracing::debug!("{}: {} not re-opened: {e}", self.name(), fd.gfid()),
             }
         }
     }
 
+    fn opened(&self, fd: &Fd, number: i64) {
+        if let Some(brick) = self.index() {
+            fd.set_remote(brick, Some(number));
+        }
+    }
+
+    fn is_open(&self, fd: &Fd) -> bool {
+        self.index().is_some_and(|brick| fd.remote(brick).is_some())
+    }
+
     /// Opens `fd` on this brick in the background if it is not open there: the brick was away when it was opened.
     pub fn open_late(&self, fd: &Fd, cred: &GlusterfsCred) {
-        if fd.is_dir() || fd.remote(self.0.brick).is_some() || !self.is_up() {
+        if fd.is_dir() || self.is_open(fd) || !self.is_up() {
             return;
         }
         let flags = fd.flags() & !((libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC) as u32);
@@ -324,12 +377,31 @@ impl Subvol {
             }
             let session = subvol.0.session.borrow().clone();
             match session {
-                Some(connection) if fd.is_released() || fd.remote(subvol.0.brick).is_some() => {
+                Some(connection) if fd.is_released() || subvol.is_open(&fd) => {
                     drop(give_back(&connection, &fd, rsp.fd));
                 }
-                _ => fd.set_remote(subvol.0.brick, Some(rsp.fd)),
+                _ => subvol.opened(&fd, rsp.fd),
             }
         });
+    }
+
+    fn on_callback(&self, header: &CallHeader, args: Bytes) {
+        if !header.is_for(program::CALLBACK) {
+            return;
+        }
+        let mut d = Decoder::new(&args);
+        match callback::Proc::from_u32(header.proc) {
+            Some(callback::Proc::InodelkContention) => match InodelkContention::decode(&mut d) {
+                Ok(req) => self.tell(|brick, events| events.inodelk_contention(brick, req.gfid, &req.domain)),
+                Err(e) => tracing::warn!("inodelk contention callback: {e}"),
+            },
+            Some(callback::Proc::EntrylkContention) => match EntrylkContention::decode(&mut d) {
+                Ok(req) => self.tell(|brick, events| events.entrylk_contention(brick, req.gfid, &req.name)),
+                Err(e) => tracing::warn!("entrylk contention callback: {e}"),
+            },
+            // CHILD_DOWN and CHILD_UP: the brick's own disk. Unknown callbacks are ignored (wire-protocol.md 2.5).
+            _ => {}
+        }
     }
 }
 
@@ -375,8 +447,7 @@ impl Drop for AbortOnDrop {
 }
 
 /// Pings a peer that is silent with calls outstanding; ends the session after `ping-timeout` of silence.
-async fn watch(name: String, connection: Connection, spec: Arc<ClientSpec>) {
-    let limit = spec.options.ping_timeout;
+async fn watch(subvol: Subvol, connection: Connection) {
     let cred = Credential::V2(GlusterfsCred {
         lk_owner: Bytes::from_static(&[0; 4]),
         ..GlusterfsCred::default()
@@ -394,33 +465,14 @@ async fn watch(name: String, connection: Connection, spec: Arc<ClientSpec>) {
         if ping.is_none() {
             ping = Some(connection.call(program::DUMP, dump::Proc::Ping as u32, &cred, &(), None));
         }
+        let limit = subvol.0.spec.borrow().options.ping_timeout;
         if !limit.is_zero() && silence >= limit {
             let text = format!(
                 "has not responded in the last {} seconds, disconnecting.",
                 limit.as_secs()
             );
-            tracing::error!("{name}: server {text}");
+            tracing::error!("{}: server {text}", subvol.name());
             connection.abort(&text);
         }
-    }
-}
-
-fn on_callback(events: &Weak<dyn SubvolEvents>, brick: usize, header: &CallHeader, args: Bytes) {
-    let Some(events) = events.upgrade() else { return };
-    if !header.is_for(program::CALLBACK) {
-        return;
-    }
-    let mut d = Decoder::new(&args);
-    match callback::Proc::from_u32(header.proc) {
-        Some(callback::Proc::InodelkContention) => match InodelkContention::decode(&mut d) {
-            Ok(req) => events.inodelk_contention(brick, req.gfid, &req.domain),
-            Err(e) => tracing::warn!("inodelk contention callback: {e}"),
-        },
-        Some(callback::Proc::EntrylkContention) => match EntrylkContention::decode(&mut d) {
-            Ok(req) => events.entrylk_contention(brick, req.gfid, &req.name),
-            Err(e) => tracing::warn!("entrylk contention callback: {e}"),
-        },
-        // CHILD_DOWN and CHILD_UP: the brick's own disk. Unknown callbacks are ignored (wire-protocol.md 2.5).
-        _ => {}
     }
 }

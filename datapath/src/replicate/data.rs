@@ -224,7 +224,7 @@ impl ReplicaSet {
         if let Some(errno) = marked.symmetric_failure() {
             return Err(errno);
         }
-        if !self.0.quorum.met(done) {
+        if !self.quorum().met(done) {
             return Err(if (locked - done) == marked.failed_with(Errno::ENOTCONN) {
                 Errno::EROFS
             } else {
@@ -309,7 +309,7 @@ impl ReplicaSet {
     }
 
     async fn post_op(&self, inode: &Inode, plan: &ReleasePlan, cred: &GlusterfsCred) {
-        if plan.broken || !self.0.quorum.met(plan.good) {
+        if plan.broken || !self.quorum().met(plan.good) {
             return;
         }
         let missed = BrickSet::first(self.bricks()) - plan.good;

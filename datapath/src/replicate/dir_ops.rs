@@ -56,7 +56,7 @@ impl ReplicaSet {
     async fn list_anew(&self, caller: &Caller, fd: &Fd, size: u32) -> FsResult<(Vec<DirEntry>, bool)> {
         let mut left = self.candidates(fd.gfid(), Part::Data).await?;
         let mut last = Errno::ENOTCONN;
-        while let Some(brick) = self.0.policy.pick(fd.gfid(), left) {
+        while let Some(brick) = self.policy().pick(fd.gfid(), left) {
             match self.list_from(caller, fd, brick, 0, size).await {
                 Ok(entries) => {
                     fd.set_listing(Some(brick));

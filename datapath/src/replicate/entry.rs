@@ -201,7 +201,7 @@ impl ReplicaSet {
                 | Errno::ENOTDIR
                 | Errno::EISDIR
         ) && !answers.ok().is_empty()
-            && !self.0.quorum.met(answers.failed_with(errno))
+            && !self.quorum().met(answers.failed_with(errno))
     }
 
     /// No marks are needed while every brick of the set takes part.

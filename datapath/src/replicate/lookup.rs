@@ -36,7 +36,7 @@ impl ReplicaSet {
     pub(super) fn lookup_xdata(&self) -> Dict {
         let mut xdata = Dict::new();
         self.0.keys.request(&mut xdata);
-        xdata.set("glusterfs.inodelk-dom-count", Value::str(&self.0.spec.replicate));
+        xdata.set("glusterfs.inodelk-dom-count", Value::str(&self.spec().replicate));
         xdata
     }
 
@@ -129,10 +129,10 @@ impl ReplicaSet {
         let mut readable = judge(&said);
         let is_dir = said.iter().flatten().any(|t| t.stat.is_dir());
         if readable.data.is_empty() {
-            readable.data = resolve(&said, if is_dir { Slot::Entry } else { Slot::Data }, self.quorum());
+            readable.data = resolve(&said, if is_dir { Slot::Entry } else { Slot::Data }, &self.quorum());
         }
         if readable.metadata.is_empty() {
-            readable.metadata = resolve(&said, Slot::Metadata, self.quorum());
+            readable.metadata = resolve(&said, Slot::Metadata, &self.quorum());
         }
         if is_dir && readable.data.is_empty() {
             // A directory everybody is accused of is still listed: heal merges the names.
@@ -163,7 +163,7 @@ impl ReplicaSet {
         candidates
             .into_iter()
             .map(|set| set.iter().filter(|&b| found.stat(b).is_some()).collect::<BrickSet>())
-            .find_map(|set| self.0.policy.pick(gfid, set))
+            .find_map(|set| self.policy().pick(gfid, set))
             .and_then(|b| found.stat(b))
             .ok_or(Errno::ENOTCONN)
     }

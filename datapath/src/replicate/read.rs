@@ -57,10 +57,9 @@ impl ReplicaSet {
         let mut last = Errno::ENOTCONN;
         loop {
             let Some(brick) = self
-                .0
-                .policy
+                .policy()
                 .pick(gfid, left - inode.busy())
-                .or_else(|| self.0.policy.pick(gfid, left))
+                .or_else(|| self.policy().pick(gfid, left))
             else {
                 if refreshed {
                     return Err(last);
@@ -266,7 +265,7 @@ impl ReplicaSet {
         if answers.ok().is_empty() {
             return Err(answers.errno());
         }
-        let mut text = format!("(<REPLICATE:{}>", self.0.spec.replicate);
+        let mut text = format!("(<REPLICATE:{}>", self.spec().replicate);
         for (_, rsp) in answers.iter() {
             if let Some(part) = rsp.dict.get_str("trusted.glusterfs.pathinfo") {
                 text.push(' ');

@@ -29,11 +29,15 @@ const INODES_REMEMBERED: usize = 65536;
 pub struct ReplicaSet(pub(super) Rc<Inner>);
 
 pub(super) struct Inner {
-    pub(super) spec: Arc<ClientSpec>,
+    spec: RefCell<Arc<ClientSpec>>,
+    /// The options of `spec`; replaced as a whole when the volfile changes, so whoever took them keeps what it saw.
+    options: RefCell<Rc<ClientOptions>>,
     pub(super) subvols: Vec<Subvol>,
     pub(super) keys: PendingKeys,
-    pub(super) quorum: Quorum,
-    pub(super) policy: ReadPolicy,
+    quorum: Cell<Quorum>,
+    policy: Cell<ReadPolicy>,
+    /// Bricks on this machine.
+    local: BrickSet,
     /// Lock domain of all transactions: the name of the replicate block.
     pub(super) domain: Bytes,
     pub(super) fds: Rc<FdTable>,
@@ -52,6 +56,20 @@ pub(super) struct Inner {
     gfid_share: Cell<(u64, u64)>,
     /// Inodes a healer of this core is at.
     pub(super) healing: RefCell<BTreeSet<Gfid>>,
+}
+
+fn read_policy(spec: &ClientSpec, local: BrickSet) -> ReadPolicy {
+    ReadPolicy {
+        pinned: spec.options.read_subvolume,
+        local: if spec.options.choose_local {
+            local
+        } else {
+            BrickSet::EMPTY
+        },
+        hash_mode: spec.options.read_hash_mode,
+        client_pid: std::process::id(),
+        bricks: spec.bricks.len(),
+    }
 }
 
 /// A random gfid.
@@ -76,7 +94,7 @@ pub enum BrickEvent {
 impl std::fmt::Debug for ReplicaSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReplicaSet")
-            .field("volume", &self.0.spec.volume)
+            .field("volume", &self.0.spec.borrow().volume)
             .field("up", &self.0.up.get())
             .finish()
     }
@@ -101,18 +119,9 @@ impl ReplicaSet {
                     .map(|i| Subvol::new(i, spec.clone(), fds.clone(), events.clone()))
                     .collect(),
                 keys: PendingKeys::new(spec.bricks.iter().map(|b| b.pending_name.as_str())),
-                quorum: Quorum::new(bricks, spec.options.quorum),
-                policy: ReadPolicy {
-                    pinned: spec.options.read_subvolume,
-                    local: if spec.options.choose_local {
-                        local
-                    } else {
-                        BrickSet::EMPTY
-                    },
-                    hash_mode: spec.options.read_hash_mode,
-                    client_pid: std::process::id(),
-                    bricks,
-                },
+                quorum: Cell::new(Quorum::new(bricks, spec.options.quorum)),
+                policy: Cell::new(read_policy(&spec, local)),
+                local,
                 domain: Bytes::from(spec.replicate.clone()),
                 inodes: RefCell::new(InodeTable::new(bricks, INODES_REMEMBERED, exec::random_u64())),
                 up: Cell::new(BrickSet::EMPTY),
@@ -125,10 +134,25 @@ impl ReplicaSet {
                 gfid_share: Cell::new((1, 0)),
                 healing: RefCell::default(),
                 fds,
-                spec,
+                options: RefCell::new(Rc::new(spec.options.clone())),
+                spec: RefCell::new(spec),
             }
         });
         ReplicaSet(inner)
+    }
+
+    /// Takes over the options of `spec`, which has the same bricks: the next operation works by them. Operations under
+    /// way finish by what they began with, except that the quorum is the new one from now on.
+    pub fn set_options(&self, spec: &Arc<ClientSpec>) {
+        let inner = &self.0;
+        inner.quorum.set(Quorum::new(self.bricks(), spec.options.quorum));
+        inner.policy.set(read_policy(spec, inner.local));
+        inner.options.replace(Rc::new(spec.options.clone()));
+        inner.spec.replace(spec.clone());
+        inner.subvols.iter().for_each(|subvol| subvol.set_spec(spec.clone()));
+        if !spec.options.eager_lock {
+            inner.release_all_locks();
+        }
     }
 
     /// What is told whenever a brick comes or goes.
@@ -156,13 +180,23 @@ impl ReplicaSet {
     }
 
     /// The topology.
-    pub fn spec(&self) -> &Arc<ClientSpec> {
-        &self.0.spec
+    pub fn spec(&self) -> Arc<ClientSpec> {
+        self.0.spec.borrow().clone()
     }
 
-    /// Options of the graph.
-    pub fn options(&self) -> &ClientOptions {
-        &self.0.spec.options
+    /// Options of the graph, as they are now: [`ReplicaSet::set_options`] may change them at any wait.
+    pub fn options(&self) -> Rc<ClientOptions> {
+        self.0.options.borrow().clone()
+    }
+
+    /// Which brick of several to read from.
+    pub(super) fn policy(&self) -> ReadPolicy {
+        self.0.policy.get()
+    }
+
+    /// Bricks on this machine.
+    pub fn local(&self) -> BrickSet {
+        self.0.local
     }
 
     /// Number of bricks.
@@ -254,8 +288,8 @@ impl ReplicaSet {
             Vec::new()
         };
         let cred = GlusterfsCred {
-            pid: if self.0.spec.client_pid < 0 {
-                self.0.spec.client_pid
+            pid: if self.client_pid() < 0 {
+                self.client_pid()
             } else {
                 caller.pid
             },
@@ -271,10 +305,14 @@ impl ReplicaSet {
     /// The credential of a lock, changelog or background request of our own.
     pub fn own_cred(&self, lk_owner: u64) -> GlusterfsCred {
         GlusterfsCred {
-            pid: self.0.spec.client_pid,
+            pid: self.client_pid(),
             lk_owner: Bytes::copy_from_slice(&lk_owner.to_le_bytes()),
             ..GlusterfsCred::default()
         }
+    }
+
+    fn client_pid(&self) -> i32 {
+        self.0.spec.borrow().client_pid
     }
 
     fn stamped(&self, mut cred: GlusterfsCred, flags: u32) -> GlusterfsCred {
@@ -311,7 +349,7 @@ impl ReplicaSet {
     /// # Errors
     /// As [`ReplicaSet::writable`].
     pub fn quorum_of(&self, set: BrickSet) -> FsResult<()> {
-        if self.0.quorum.met(set) {
+        if self.quorum().met(set) {
             return Ok(());
         }
         Err(if self.up().is_empty() {
@@ -322,8 +360,8 @@ impl ReplicaSet {
     }
 
     /// The quorum rule.
-    pub fn quorum(&self) -> &Quorum {
-        &self.0.quorum
+    pub fn quorum(&self) -> Quorum {
+        self.0.quorum.get()
     }
 
     /// The sessions there are now, by brick: see [`ReplicaSet::opened`].

@@ -74,7 +74,7 @@ impl HealDaemon {
             history: RefCell::new(vec![VecDeque::new(); bricks]),
             set,
         }));
-        for brick in daemon.0.set.0.policy.local.iter() {
+        for brick in daemon.0.set.local().iter() {
             exec::spawn(daemon.clone().heal_brick(brick));
         }
         daemon
@@ -87,7 +87,7 @@ impl HealDaemon {
 
     /// Carries out a command. `false`: heal is off or no brick of this machine is up.
     pub fn command(&self, command: HealCommand) -> bool {
-        let local = self.0.set.0.policy.local;
+        let local = self.0.set.local();
         if !self.0.set.options().self_heal_daemon || (local & self.0.set.up()).is_empty() {
             return false;
         }

@@ -88,14 +88,14 @@ impl ReplicaSet {
                 .filter(|&b| found.said.get(b).is_some_and(Option::is_some))
                 .collect(),
             quorum: self.quorum(),
-            local: self.0.policy.local,
+            local: self.local(),
             policy: self.options().favorite_child,
         }
     }
 
     /// The domain in which heals exclude each other.
     pub(super) fn heal_domain(&self) -> Bytes {
-        Bytes::from(format!("{}:self-heal", self.0.spec.replicate))
+        Bytes::from(format!("{}:self-heal", self.spec().replicate))
     }
 
     /// Takes the lock that makes this daemon the only healer of an inode. `Err(EAGAIN)` when another one is at it.

@@ -45,7 +45,7 @@ pub struct Evidence<'a> {
     /// Bricks that are locked and answered.
     pub participants: BrickSet,
     /// The quorum rule.
-    pub quorum: &'a Quorum,
+    pub quorum: Quorum,
     /// Bricks to prefer as source: local ones.
     pub local: BrickSet,
     /// Who wins a split-brain.
@@ -301,7 +301,7 @@ mod tests {
             Evidence {
                 said: &self.said,
                 participants: (0..self.said.len()).filter(|&b| self.said[b].is_some()).collect(),
-                quorum: &self.quorum,
+                quorum: self.quorum,
                 local: BrickSet::EMPTY,
                 policy: FavoriteChild::None,
             }
