@@ -10,6 +10,7 @@ use datapath::sys::process::{self, PidFile, StatusPipe};
 use super::config::{Arguments, CONFIG_FILE, Config};
 use super::daemon::Daemon;
 use super::programs;
+use crate::process::notify::ServiceManager;
 use crate::process::{Level, Log};
 use crate::rpc::Address;
 use crate::rt::{self, Listener};
@@ -50,13 +51,16 @@ fn start(arguments: &Arguments) -> Result<i32, String> {
     };
     // Whoever started the daemon may have blocked the signal that ends it.
     process::unblock_all_signals().map_err(|e| format!("signals cannot be unblocked: {e}"))?;
-    let _log = open_log(arguments, &config)?;
+    let log = open_log(arguments, &config)?;
     let pid_file = lock_pid_file(&arguments.pid_file)?;
-    process::ignore_signal(libc::SIGPIPE).map_err(|e| format!("SIGPIPE: {e}"))?;
+    // A rotation of the logs during the start must not end the daemon: SIGHUP means something only once it serves.
+    for signal in [libc::SIGPIPE, libc::SIGHUP] {
+        process::ignore_signal(signal).map_err(|e| format!("signal {signal}: {e}"))?;
+    }
     if let Err(error) = process::raise_open_files(OPEN_FILES) {
         tracing::warn!("the limit of open files stays as it is: {error}");
     }
-    let served = rt::block_on(serve(config, status));
+    let served = rt::block_on(serve(config, status, &log));
     let result = served.map_err(|e| format!("the runtime did not start: {e}"))?;
     if let Err(why) = &result {
         tracing::error!("{why}");
@@ -110,7 +114,8 @@ fn lock_pid_file(path: &Path) -> Result<PidFile, String> {
 }
 
 /// Listens, takes the volumes up and serves until a signal asks for the end.
-async fn serve(config: Config, status: StatusPipe) -> Result<i32, String> {
+async fn serve(config: Config, status: StatusPipe, log: &Log) -> Result<i32, String> {
+    let manager = ServiceManager::from_environment();
     let daemon = match listen(config).await {
         Ok(daemon) => daemon,
         Err(why) => {
@@ -124,13 +129,21 @@ async fn serve(config: Config, status: StatusPipe) -> Result<i32, String> {
         .map_err(|e| format!("the starting process is gone: {e}"))?;
     let mut signals = rt::Signals::new(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map_err(|e| e.to_string())?;
     daemon.resume().await;
+    // Only now: a mount that is ordered after this service finds its volfile.
+    manager.ready();
     loop {
         match signals.next().await {
             libc::SIGHUP => {
+                manager.reloading();
+                if let Err(error) = log.reopen() {
+                    tracing::error!("the log cannot be opened anew: {error}");
+                }
                 tracing::info!("SIGHUP: volfiles are announced again");
                 daemon.notify_volfile_change();
+                manager.ready();
             }
             number => {
+                manager.stopping();
                 tracing::info!("signal {number}: the daemon ends, its bricks and clients go on");
                 return Ok(0);
             }

@@ -124,7 +124,10 @@ fn prepare(args: &Args) -> Result<(Log, StatusPipe), String> {
         false => process::daemonize().map_err(|e| format!("the process cannot become a daemon: {e}"))?,
     };
     process::unblock_all_signals().map_err(|e| format!("signals cannot be unblocked: {e}"))?;
-    process::ignore_signal(libc::SIGPIPE).map_err(|e| format!("SIGPIPE cannot be ignored: {e}"))?;
+    // SIGHUP too: a rotation of the logs during the start must not end the process, which hears it once it serves.
+    for signal in [libc::SIGPIPE, libc::SIGHUP] {
+        process::ignore_signal(signal).map_err(|e| format!("signal {signal} cannot be ignored: {e}"))?;
+    }
     match process::raise_open_files(OPEN_FILES) {
         Ok(limit) => tracing::debug!("{limit} open files are possible"),
         Err(e) => tracing::warn!("the limit of open files cannot be raised: {e}"),

@@ -7,5 +7,6 @@ pub mod args;
 pub mod brick;
 pub mod daemon;
 pub mod log;
+pub mod notify;
 
 pub use log::{Level, Log};

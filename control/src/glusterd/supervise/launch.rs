@@ -8,6 +8,7 @@ use std::time::Duration;
 use datapath::sys::process;
 
 use super::{ProcessEvent, ProcessSpec};
+use crate::process::notify::SOCKET_VARIABLE;
 use crate::rt;
 
 /// How often a start is repeated with another port because the first was taken.
@@ -80,6 +81,8 @@ async fn run(spec: &ProcessSpec, port: u16) -> Result<Option<i32>, String> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        // It is not this process that the service manager waits for.
+        .env_remove(SOCKET_VARIABLE)
         .process_group(0);
     let describe = |e: std::io::Error| format!("{}: {e}", spec.program.display());
     let mut child = rt::Child::spawn(command).map_err(describe)?;
