@@ -73,6 +73,10 @@ fn list() -> Result<ExitCode> {
     for scenario in scenarios::ALL {
         println!("{:<22} {}", scenario.name, scenario.about);
     }
+    println!("\nOnly by name (cargo suite NAME):");
+    for scenario in scenarios::BY_NAME {
+        println!("{:<22} {}", scenario.name, scenario.about);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

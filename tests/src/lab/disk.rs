@@ -11,6 +11,8 @@ use super::xattr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+const MKFS_XFS: &str = "mkfs.xfs -q -i size=512";
+
 /// What a brick directory stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BrickDisk {
@@ -38,9 +40,7 @@ fn make_brick(lab: &Lab, host: &Host, disk: BrickDisk, home: &Path, number: usiz
     fs::create_dir_all(&place).context(place.display())?;
     if let Some((mib, mkfs)) = image_of(disk) {
         let image = home.join(format!("brick{number}.img"));
-        File::create_new(&image)?.set_len(mib << 20).context(image.display())?;
-        Cmd::words(mkfs).arg(&image).run()?;
-        lab.record().add(&Item::Loop(image.clone()))?;
+        make_image(lab, &image, mib, mkfs)?;
         // Mounts of one machine are not seen by another.
         host.words("mount -o loop,noatime").arg(&image).arg(&place).run()?;
     }
@@ -53,10 +53,24 @@ fn make_brick(lab: &Lab, host: &Host, disk: BrickDisk, home: &Path, number: usiz
     Ok(brick)
 }
 
+/// Makes a sparse image of `mib` MiB with an XFS file system in it. Its loop devices are removed with the lab.
+///
+/// # Errors
+/// When the image exists already or `mkfs` fails.
+pub fn make_xfs_image(lab: &Lab, image: &Path, mib: u64) -> Result<()> {
+    make_image(lab, image, mib.max(300), MKFS_XFS)
+}
+
+fn make_image(lab: &Lab, image: &Path, mib: u64, mkfs: &str) -> Result<()> {
+    File::create_new(image)?.set_len(mib << 20).context(image.display())?;
+    Cmd::words(mkfs).arg(image).run()?;
+    lab.record().add(&Item::Loop(image.into()))
+}
+
 fn image_of(disk: BrickDisk) -> Option<(u64, &'static str)> {
     match disk {
         BrickDisk::Directory => None,
-        BrickDisk::Xfs(mib) => Some((mib.max(300), "mkfs.xfs -q -i size=512")),
+        BrickDisk::Xfs(mib) => Some((mib.max(300), MKFS_XFS)),
         BrickDisk::Ext4(mib) => Some((mib, "mkfs.ext4 -q -I 512")),
     }
 }

@@ -9,6 +9,7 @@ use super::net::Network;
 use super::process::Pid;
 use super::record::{self, Record, TAG};
 use super::run::{Background, Cmd, wait_for};
+use nix::sys::signal::Signal;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -69,11 +70,69 @@ impl Lab {
             hosts_file.push_str(&format!("{} {name}\n", network.address(*last)));
         }
         for (name, last) in &names {
-            let host = Host::start(&lab.record, &network, name, *last, &hosts_file)?;
+            let machine = Machine {
+                name,
+                last: *last,
+                hosts_file: &hosts_file,
+                setup: "",
+            };
+            let host = Host::start(&lab.record, &network, &machine)?;
             lab.hosts.push(host);
         }
         lab.network = Some(network);
         Ok(lab)
+    }
+
+    /// A lab with a network whose machines are switched on and off one by one ([`Lab::boot`], [`Lab::power_off`]).
+    ///
+    /// # Errors
+    /// When the bridge cannot be made.
+    pub fn with_network() -> Result<Lab> {
+        let mut lab = Lab::local()?;
+        lab.network = Some(Network::create(&lab.record)?);
+        Ok(lab)
+    }
+
+    /// The lab's network.
+    ///
+    /// # Errors
+    /// When the lab has none.
+    pub fn network(&self) -> Result<&Network> {
+        self.network
+            .as_ref()
+            .ok_or_else(|| super::fail("a lab without hosts has no network"))
+    }
+
+    /// Switches a machine on. Its private directories are those of its life before, except for an empty `/run`.
+    ///
+    /// # Errors
+    /// When namespaces or mounts are refused.
+    pub fn boot(&self, machine: &Machine<'_>) -> Result<Host> {
+        Host::start(&self.record, self.network()?, machine)
+    }
+
+    /// Takes a machine's power away: first its network, so that nothing tells the others, then every process, then
+    /// its namespaces with everything mounted there.
+    ///
+    /// # Errors
+    /// When something of it is left.
+    pub fn power_off(&self, host: Host) -> Result<()> {
+        let network = self.network()?;
+        let [.., last] = host.address.octets();
+        network.unplug(last)?;
+        let netns = network.namespace(&host.name);
+        wait_for("every process of the machine is gone", Duration::from_secs(20), || {
+            let left = record::netns_processes(&netns);
+            left.iter().try_for_each(|pid| pid.signal(Signal::SIGKILL))?;
+            Ok(left.is_empty().then_some(()))
+        })?;
+        network.remove_namespace(&netns)
+    }
+
+    /// Where a machine's private directories lie on the real machine.
+    #[must_use]
+    pub fn private_dir(&self, name: &str) -> PathBuf {
+        self.record.dir().join(name)
     }
 
     /// Directory of the lab on the real machine.
@@ -110,11 +169,7 @@ impl Lab {
     /// # Errors
     /// When the lab has no hosts.
     pub fn gateway(&self) -> Result<Ipv4Addr> {
-        let network = self
-            .network
-            .as_ref()
-            .ok_or_else(|| super::fail("a lab without hosts has no network"))?;
-        Ok(network.address(254))
+        Ok(self.network()?.address(254))
     }
 
     /// The real machine, with the lab's tag on its processes.
@@ -158,6 +213,19 @@ impl Drop for Lab {
     }
 }
 
+/// How a machine is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine<'a> {
+    /// Host name.
+    pub name: &'a str,
+    /// Last byte of its address.
+    pub last: u8,
+    /// Text of its `/etc/hosts`.
+    pub hosts_file: &'a str,
+    /// Shell lines that run in its namespaces before it is used.
+    pub setup: &'a str,
+}
+
 /// A machine.
 #[derive(Debug, Clone)]
 pub struct Host {
@@ -168,15 +236,21 @@ pub struct Host {
 }
 
 impl Host {
-    fn start(record: &Record, network: &Network, name: &str, last: u8, hosts_file: &str) -> Result<Host> {
+    fn start(record: &Record, network: &Network, machine: &Machine<'_>) -> Result<Host> {
+        let Machine { name, last, .. } = *machine;
         let netns = network.attach(record, name, last)?;
         let private = record.dir().join(name);
+        let (run, ready) = (private.join("run"), private.join("ready"));
+        if ready.exists() {
+            fs::remove_file(&ready).context(ready.display())?;
+            fs::remove_dir_all(&run).context(run.display())?;
+        }
         for (_, own) in PRIVATE {
             fs::create_dir_all(private.join(own)).context(private.display())?;
         }
-        fs::create_dir_all(private.join("run/netns"))?;
-        fs::write(private.join("hosts"), hosts_file)?;
-        let script = holder_script(&private, name);
+        fs::create_dir_all(run.join("netns"))?;
+        fs::write(private.join("hosts"), machine.hosts_file)?;
+        let script = holder_script(&private, machine);
         let background = Cmd::new("ip")
             .args([
                 "netns",
@@ -191,7 +265,6 @@ impl Host {
             .args(["sh", "-c", &script])
             .env(TAG, record.dir())
             .background(&private.join("holder.log"))?;
-        let ready = private.join("ready");
         let made = wait_for(&format!("host {name}"), Duration::from_secs(10), || {
             Ok(ready.exists().then_some(()))
         });
@@ -259,14 +332,16 @@ impl Host {
 }
 
 /// Shell commands that put the machine's private directories in place and then wait for ever.
-fn holder_script(private: &Path, name: &str) -> String {
+fn holder_script(private: &Path, machine: &Machine<'_>) -> String {
     let dir = private.display();
+    let name = machine.name;
     let mut script = String::from("set -e\n");
     // The real machine may lack the directories of a package that is not installed.
     for (point, own) in PRIVATE {
         script.push_str(&format!("mkdir -p {point}; mount --bind '{dir}/{own}' {point}\n"));
     }
     script.push_str(&format!("mount --bind '{dir}/hosts' /etc/hosts\nhostname {name}\n"));
+    script.push_str(machine.setup);
     script.push_str(&format!("touch '{dir}/ready'\nexec sleep infinity\n"));
     script
 }

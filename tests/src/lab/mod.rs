@@ -2,6 +2,7 @@
 //!
 //! A [`Lab`] owns one directory, one record of everything it made and any number of [`Host`]s. A [`Cluster`] is
 //! one GlusterFS server (ours or the C implementation) with its bricks on a host; a [`Mount`] is a client.
+//! [`SixServers`] is the whole installation of the user: six servers and a manager that can be switched off.
 //! Everything is removed when the `Lab` is dropped, and by [`cleanup_leftovers`] when its process was killed.
 //! Nothing here may decide whether a test has passed.
 
@@ -22,6 +23,7 @@ pub mod process;
 pub mod record;
 pub mod run;
 pub mod signals;
+pub mod six;
 pub mod xattr;
 
 pub use client::{Client, Mount};
@@ -31,3 +33,4 @@ pub use error::{Context, LabError, Result, fail};
 pub use host::{Host, Lab};
 pub use record::cleanup_leftovers;
 pub use run::{Cmd, Finished};
+pub use six::SixServers;

@@ -57,11 +57,14 @@ impl Network {
     /// # Errors
     /// When a step is refused.
     pub fn attach(&self, record: &Record, host: &str, last: u8) -> Result<String> {
-        let netns = format!("{}-{host}", self.bridge);
-        let outer = format!("{}-{last}", self.bridge);
+        let (netns, outer) = (self.namespace(host), self.port(last));
+        // A machine keeps its hardware address when it is switched off and on: its neighbours remember it.
+        let mac = format!("02:52:4c:{:02x}:00:{last:02x}", self.number);
         record.add(&Item::Netns(netns.clone()))?;
+        // Connections that nobody has closed can keep a deleted namespace, and with it the cable, for minutes.
+        record.add(&Item::Link(outer.clone()))?;
         Cmd::new("ip").args(["netns", "add", &netns]).run()?;
-        let add = format!("ip link add {outer} type veth peer name eth0 netns {netns}");
+        let add = format!("ip link add {outer} type veth peer name eth0 address {mac} netns {netns}");
         Cmd::words(&add).run()?;
         Cmd::words(&format!("ip link set {outer} master {} up", self.bridge)).run()?;
         let inside = format!("ip -n {netns}");
@@ -69,6 +72,33 @@ impl Network {
         Cmd::words(&format!("{inside} link set eth0 up")).run()?;
         Cmd::words(&format!("{inside} link set lo up")).run()?;
         Ok(netns)
+    }
+
+    /// Name of a machine's network namespace.
+    #[must_use]
+    pub fn namespace(&self, host: &str) -> String {
+        format!("{}-{host}", self.bridge)
+    }
+
+    /// Pulls machine `last`'s plug: from now on it neither sends nor receives anything.
+    ///
+    /// # Errors
+    /// When it is not attached.
+    pub fn unplug(&self, last: u8) -> Result<()> {
+        Cmd::words(&format!("ip link del {}", self.port(last))).run().map(drop)
+    }
+
+    /// Removes a namespace, so that [`Network::attach`] can make it anew.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn remove_namespace(&self, netns: &str) -> Result<()> {
+        Cmd::words(&format!("ip netns del {netns}")).run().map(drop)
+    }
+
+    /// The outer end of machine `last`'s cable.
+    fn port(&self, last: u8) -> String {
+        format!("{}-{last}", self.bridge)
     }
 
     /// The bridge itself is address .254, so that the outer machine reaches every host.

@@ -223,7 +223,9 @@ impl Record {
     }
 }
 
-fn netns_processes(name: &str) -> Vec<Pid> {
+/// Every process of a network namespace, by the namespace's name; none when there is no such namespace.
+#[must_use]
+pub fn netns_processes(name: &str) -> Vec<Pid> {
     let Ok(text) = Cmd::new("ip").args(["netns", "pids", name]).run() else {
         return Vec::new();
     };
