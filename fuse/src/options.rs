@@ -68,44 +68,64 @@ pub struct Args {
     /// Further kernel mount options.
     #[arg(long, value_name = "OPTIONS", action = ArgAction::Append)]
     pub fuse_mountopts: Vec<String>,
+    /// Mount this directory of the volume as the root (not supported yet: refused).
     #[arg(long, value_name = "PATH")]
     pub subdir_mount: Option<String>,
+    /// Mount read-only.
     #[arg(long)]
     pub read_only: bool,
+    /// Check POSIX access control lists.
     #[arg(long)]
     pub acl: bool,
+    /// Pass SELinux labels on to the bricks.
     #[arg(long)]
     pub selinux: bool,
+    /// Pass file capabilities on to the bricks.
     #[arg(long)]
     pub capability: bool,
+    /// How long the kernel may keep attributes, in seconds with a fraction; 0 by default.
     #[arg(long, value_name = "SECONDS")]
     pub attribute_timeout: Option<String>,
+    /// How long the kernel may keep names, in seconds with a fraction; 0 by default.
     #[arg(long, value_name = "SECONDS")]
     pub entry_timeout: Option<String>,
+    /// How long the kernel may remember that a name is missing, in seconds; 0 by default.
     #[arg(long, value_name = "SECONDS")]
     pub negative_timeout: Option<String>,
+    /// How long a user's supplementary groups are remembered, in seconds; 300 by default.
     #[arg(long, value_name = "SECONDS")]
     pub gid_timeout: Option<String>,
+    /// Keep the kernel's page cache out of it: on, off, or auto as the file was opened.
     #[arg(long, value_name = "BOOL|auto", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub direct_io_mode: Option<String>,
+    /// Keep a file's pages in the kernel when it is opened again.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub fopen_keep_cache: Option<String>,
+    /// Let the kernel drop a file's pages when its times or size have changed; on by default.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub auto_invalidation: Option<String>,
+    /// Let the kernel collect writes; off by default, because other clients see them later.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub kernel_writeback_cache: Option<String>,
+    /// Resolution of time stamps in nanoseconds; 0 (the finest) by default.
     #[arg(long, value_name = "NS", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     pub attr_times_granularity: Option<u32>,
+    /// Read attributes together with names; on by default.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub use_readdirp: Option<String>,
+    /// Requests the kernel may keep in the background, 16 to 65535.
     #[arg(long, value_name = "N")]
     pub background_qlen: Option<u16>,
+    /// Background requests from which the kernel calls the mount congested.
     #[arg(long, value_name = "N")]
     pub congestion_threshold: Option<u16>,
+    /// Threads that read requests from the kernel, 1 to 64.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub reader_thread_count: Option<usize>,
+    /// Ask the bricks not to squash root.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub no_root_squash: Option<String>,
+    /// How readily the kernel kills this process when memory is short, -1000 to 1000.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub oom_score_adj: Option<i32>,
     /// Print program version.

@@ -7,6 +7,7 @@ mod create;
 mod daemon;
 pub mod heal;
 mod heal_source;
+pub mod help;
 mod info;
 mod options;
 mod peer;
@@ -54,7 +55,7 @@ pub fn main(args: &[String]) -> i32 {
 
 fn instead_of_a_command(instead: &Instead) -> Answer {
     match instead {
-        Instead::Help => Answer::out(run::global_help()),
+        Instead::Help => Answer::out(run::global_help() + &help::options()),
         Instead::Version => Answer::out(version_text()),
         Instead::LogDirectory => Answer::out("/var/log/glusterfs\n"),
         Instead::StatedumpDirectory => Answer::out("/var/run/gluster\n"),
@@ -64,6 +65,11 @@ fn instead_of_a_command(instead: &Instead) -> Answer {
 
 fn one(options: &Options) -> i32 {
     let words: Vec<&str> = options.words.iter().map(String::as_str).collect();
+    if let Some(text) = help::family(&words) {
+        let answer = Answer::out(text);
+        answer.print();
+        return answer.code;
+    }
     let answer = match words::parse(&words) {
         Err(error) => run::word_error(&error),
         Ok(command) => match rt::block_on(run::run(command, options)) {

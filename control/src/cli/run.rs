@@ -62,7 +62,7 @@ pub(super) fn global_help() -> String {
     format!("{}\n\n", lines.join("\n"))
 }
 
-fn topic_help(title: &str, patterns: &[&Pattern]) -> String {
+pub(super) fn topic_help(title: &str, patterns: &[&Pattern]) -> String {
     let rule = "=".repeat(title.len() + 1);
     let lines: Vec<String> = patterns
         .iter()

@@ -118,6 +118,7 @@ const SHORT: &[(char, &str)] = &[
     ('L', "--log-level"),
     ('N', "--no-daemon"),
     ('V', "--version"),
+    ('?', "--help"),
 ];
 
 /// Reads a command line without the program's name.
@@ -188,6 +189,7 @@ fn switch(name: &str, has_value: bool, args: &mut Args) -> Result<Option<Switch>
             Switch::Done
         }
         "--version" => Switch::Print(crate::cli::version_text()),
+        "--help" => Switch::Print(super::help::text()),
         "--print-logdir" => print("/var/log/glusterfs"),
         "--print-statedumpdir" => print("/var/run/gluster"),
         "--print-xlatordir" | "--print-libexecdir" => print("/usr/lib/glusterfs"),
@@ -282,6 +284,35 @@ mod tests {
             (Some(-6), Some("glustershd"))
         );
         assert_eq!((args.log_level, args.foreground), (Level::Debug, true));
+    }
+
+    /// An option is either in the help, or it changes nothing or is refused.
+    #[test]
+    fn the_help_lists_every_option() {
+        let Ok(Request::Print(text)) = line("--help") else {
+            panic!("no help")
+        };
+        let shorts = SHORT.iter().map(|(short, name)| format!("-{short}, {name}"));
+        let longs = WITH_VALUE.iter().map(|name| format!("{name}="));
+        for option in shorts.chain(longs) {
+            assert!(text.contains(&option), "{option}");
+        }
+        for (spelling, _) in super::super::help::OPTIONS {
+            let (option, value) = spelling
+                .split_once('=')
+                .map_or((*spelling, ""), |(option, _)| (option, "a.b=1"));
+            let long = option.rsplit(", ").next().unwrap();
+            let words = if value.is_empty() {
+                vec![long.to_owned()]
+            } else {
+                vec![long.to_owned(), value.to_owned()]
+            };
+            let refusal = parse(&words).err().unwrap_or_default();
+            assert!(
+                !refusal.contains("unknown option") && !refusal.contains("unexpected"),
+                "{spelling}: {refusal}"
+            );
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod args;
 pub mod brick;
 pub mod daemon;
+pub mod help;
 pub mod log;
 pub mod notify;
 

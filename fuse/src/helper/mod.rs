@@ -5,6 +5,7 @@
 
 pub mod device;
 pub mod mount_options;
+pub mod usage;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -59,13 +60,6 @@ pub struct Invocation {
     /// `-h`, and flags nobody knows (which GlusterFS answers by its usage, too).
     pub help: bool,
 }
-
-/// The text of `-h`.
-pub const USAGE: &str = "Usage: mount.glusterfs SERVER[,SERVER...]:/VOLUME MOUNTPOINT [-o OPTION[=VALUE],...]
-Options: see the manual page mount.glusterfs(8) of GlusterFS; lists of servers
-(backupvolfile-server, backup-volfile-servers) may use : or , between names.
-    -f  check everything but do not mount     -s -n -v  accepted
-    -V  print the version                     -h        this text";
 
 /// Takes the command line (without program name) apart.
 pub fn parse<I: IntoIterator<Item = OsString>>(args: I) -> Result<Invocation, Refusal> {
@@ -253,7 +247,7 @@ fn mount_volume<I: IntoIterator<Item = OsString>>(args: I) -> Result<(), Refusal
         return Ok(());
     }
     if invocation.help {
-        println!("{USAGE}");
+        print!("{}", usage::text());
         return Ok(());
     }
     let args = client_arguments(&invocation)?;

@@ -21,7 +21,7 @@ pub struct Passed {
 }
 
 /// Passed on as `--KEY=VALUE`.
-const WITH_VALUE: [&str; 24] = [
+pub(super) const WITH_VALUE: [&str; 24] = [
     "log-file",
     "gid-timeout",
     "attribute-timeout",
@@ -49,7 +49,7 @@ const WITH_VALUE: [&str; 24] = [
 ];
 
 /// Passed on as `--NAME`.
-const FLAGS: [&str; 10] = [
+pub(super) const FLAGS: [&str; 10] = [
     "acl",
     "selinux",
     "capability",
@@ -63,7 +63,7 @@ const FLAGS: [&str; 10] = [
 ];
 
 /// Options of the kernel mount itself.
-const KERNEL: [&str; 18] = [
+pub(super) const KERNEL: [&str; 18] = [
     "atime",
     "noatime",
     "diratime",
@@ -85,7 +85,7 @@ const KERNEL: [&str; 18] = [
 ];
 
 /// Meant for other programs, or without a meaning for this file system.
-const IGNORED: [&str; 18] = [
+pub(super) const IGNORED: [&str; 18] = [
     "rw",
     "defaults",
     "auto",
