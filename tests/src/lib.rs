@@ -1,8 +1,9 @@
 //! The lab: clusters of real processes on this machine, for the tests, the sandbox and the benchmarks.
 //!
-//! `lab` makes the machines, clusters and faults, `scenarios` are the tests that run on them and `story` is the
-//! sandbox's demonstration. Nothing in this crate takes part in serving files.
+//! `lab` makes the machines, clusters and faults, `scenarios` are the tests that run on them, `story` is the sandbox's
+//! demonstration and `package` makes the Debian package. Nothing in this crate takes part in serving files.
 
 pub mod lab;
+pub mod package;
 pub mod scenarios;
 pub mod story;

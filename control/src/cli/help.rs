@@ -221,7 +221,7 @@ mod tests {
                 .replace("=PORT", "=5")
                 .replace("=SECONDS", "=5")
                 .replace("=LEVEL", "=INFO");
-            let parsed = options::parse(&[option.clone()], |_| None);
+            let parsed = options::parse(std::slice::from_ref(&option), |_| None);
             assert!(!matches!(parsed, Err(Instead::Unrecognized(_))), "{option}");
         }
     }
