@@ -2,13 +2,16 @@
 //!
 //! `bench --mount DIR` measures a file system that is already mounted. `bench --compare` makes a six-brick cluster of
 //! our programs and, where the C implementation is installed, one of its programs on equal disks and networks, runs
-//! every load on both in turn and prints the ratios. Figures are medians of several runs.
+//! every load on both in turn and prints the ratios. Figures are medians of several runs. `bench --stalls` shows how
+//! long an application's operations stall when servers, bricks, disks and networks of a six-server cluster fail.
 
 mod compare;
 mod figure;
 mod load;
 
 use ::tests::lab::error::{Context, Result, fail};
+use ::tests::lab::{Flavor, build};
+use ::tests::stalls::rows;
 use clap::Parser;
 use figure::{Figure, Sample};
 use load::{Load, Plan};
@@ -21,12 +24,21 @@ use std::time::Duration;
 #[command(name = "bench")]
 struct Options {
     /// Measures the file system mounted here (a directory of its own is made and removed again).
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["compare", "list"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["compare", "stalls", "list"])]
     mount: Option<PathBuf>,
     /// Makes our cluster and the C implementation's and prints the ratios. Needs root.
     #[arg(long, conflicts_with = "mount")]
     compare: bool,
-    /// Names the loads.
+    /// Makes six servers and a manager, lets them fail in every way and prints the longest stalls. Needs root.
+    #[arg(long, conflicts_with_all = ["mount", "compare"])]
+    stalls: bool,
+    /// Whose programs --stalls measures.
+    #[arg(long, value_enum, default_value_t = Whose::Both, requires = "stalls")]
+    flavor: Whose,
+    /// Only these faults of --stalls (names from --stalls --list).
+    #[arg(long, value_name = "ROW", requires = "stalls")]
+    row: Vec<String>,
+    /// Names the loads, or with --stalls the faults.
     #[arg(long)]
     list: bool,
     /// Runs of each load; the median is printed.
@@ -46,6 +58,17 @@ struct Options {
     only: Vec<String>,
 }
 
+/// Whose programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Whose {
+    /// Ours.
+    Ours,
+    /// The C implementation's.
+    C,
+    /// One after the other.
+    Both,
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
     match run(&options) {
@@ -58,6 +81,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    if options.stalls {
+        return stalls(options);
+    }
     if options.list {
         for load in Load::ALL {
             println!("{:<18} {}", load.name(), load.about());
@@ -77,6 +103,30 @@ fn run(options: &Options) -> Result<()> {
         .as_deref()
         .ok_or_else(|| fail("--mount DIR or --compare"))?;
     measure(mount, &loads, &plan, options.runs, options.raw)
+}
+
+fn stalls(options: &Options) -> Result<()> {
+    if options.list {
+        for row in rows::ALL {
+            println!("{:<18} {}", row.name, row.about);
+        }
+        return Ok(());
+    }
+    let find =
+        |name: &String| rows::find(name).ok_or_else(|| fail(format!("no row {name}; --stalls --list names them")));
+    let chosen: Vec<_> = match options.row.as_slice() {
+        [] => rows::ALL.iter().collect(),
+        names => names.iter().map(find).collect::<Result<_>>()?,
+    };
+    let flavors: &[Flavor] = match options.flavor {
+        Whose::Ours => &[Flavor::Ringluster],
+        Whose::C => &[Flavor::C],
+        Whose::Both => &[Flavor::Ringluster, Flavor::C],
+    };
+    if options.flavor != Whose::C {
+        build::programs()?;
+    }
+    ::tests::stalls::measure(flavors, &chosen)
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Load>> {

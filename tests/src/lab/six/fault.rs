@@ -6,7 +6,6 @@ use super::node::{DISK, Role};
 use super::{SixServers, worker};
 use crate::lab::error::{Context, Result, ensure, fail};
 use crate::lab::fault::{Frozen, Stopped};
-use crate::lab::run::wait_for;
 use crate::lab::{Host, cluster};
 use nix::sys::signal::Signal;
 use std::path::Path;
@@ -217,16 +216,8 @@ pub fn shut_down(six: &mut SixServers, number: usize) -> Result<Repair> {
 /// When something of it is left.
 pub fn power_off(six: &mut SixServers, number: usize) -> Result<Repair> {
     six.power_off(number)?;
-    Ok(Box::new(move |six| come_back(six, number)))
-}
-
-/// Switches a worker on and mounts as soon as that works: systemd tries again, too, when an administrator says so.
-///
-/// # Errors
-/// When it cannot be mounted within a minute.
-pub fn come_back(six: &mut SixServers, number: usize) -> Result<()> {
-    six.power_on(number)?;
-    wait_for("mount -a after the boot", Duration::from_secs(60), || {
-        six.mount_all(number).map(Some)
-    })
+    Ok(Box::new(move |six| {
+        six.power_on(number)?;
+        six.mount_patiently(number)
+    }))
 }

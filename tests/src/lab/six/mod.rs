@@ -16,7 +16,9 @@ use super::host::{Host, Lab};
 use super::process::Pid;
 use super::run::{Cmd, wait_for};
 use node::{BRICK, DATA, Node, Role};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Number of workers; they are counted from 1, as in their names.
@@ -32,11 +34,29 @@ const DAEMON_LIMIT: Duration = Duration::from_secs(60);
 /// The C implementation starts bricks one daemon at a time.
 const ONLINE_LIMIT: Duration = Duration::from_secs(60);
 
+/// Where each worker's brick directory is to be found at the moment, for threads that watch it while machines go and
+/// come.
+#[derive(Debug, Clone, Default)]
+pub struct BrickPaths(Arc<Mutex<BTreeMap<usize, PathBuf>>>);
+
+impl BrickPaths {
+    /// A worker's brick, while it is switched on.
+    #[must_use]
+    pub fn get(&self, number: usize) -> Option<PathBuf> {
+        self.lock().get(&number).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Six servers, a manager and their volume. Dropping it removes everything.
 #[derive(Debug)]
 pub struct SixServers {
     flavor: Flavor,
     nodes: Vec<Node>,
+    paths: BrickPaths,
     lab: Lab,
 }
 
@@ -64,7 +84,12 @@ impl SixServers {
         let nodes = (1..=MANAGER)
             .map(|number| Node::make(&lab, flavor, number))
             .collect::<Result<Vec<_>>>()?;
-        let mut six = SixServers { flavor, nodes, lab };
+        let mut six = SixServers {
+            flavor,
+            nodes,
+            paths: BrickPaths::default(),
+            lab,
+        };
         for number in 1..=WORKERS {
             disk::make_xfs_image(&six.lab, &six.node(number)?.image(&six.lab), DISK_MIB)?;
         }
@@ -265,6 +290,16 @@ impl SixServers {
         )))
     }
 
+    /// `mount -a` until it succeeds: after a boot, an administrator or a systemd automount tries again.
+    ///
+    /// # Errors
+    /// When it does not within a minute.
+    pub fn mount_patiently(&self, number: usize) -> Result<()> {
+        wait_for("mount -a after the boot", Duration::from_secs(60), || {
+            self.mount_all(number).map(Some)
+        })
+    }
+
     /// `umount -l` of the volume on a machine.
     ///
     /// # Errors
@@ -391,7 +426,16 @@ impl SixServers {
         let index = number.checked_sub(1);
         let node = index.and_then(|index| self.nodes.get_mut(index));
         node.ok_or_else(|| fail(format!("there is no machine {number}")))?
-            .switch_on(&self.lab)
+            .switch_on(&self.lab)?;
+        let brick = self.brick(number)?;
+        self.paths.lock().insert(number, brick);
+        Ok(())
+    }
+
+    /// Where the bricks are, kept up to date.
+    #[must_use]
+    pub fn brick_paths(&self) -> BrickPaths {
+        self.paths.clone()
     }
 
     /// Takes a machine's power away: nothing of it says goodbye.
@@ -400,6 +444,7 @@ impl SixServers {
     /// When it is off already or something of it is left.
     pub fn power_off(&mut self, number: usize) -> Result<()> {
         let host = self.node_mut(number)?.take_host()?;
+        self.paths.lock().remove(&number);
         self.lab.power_off(host)
     }
 
