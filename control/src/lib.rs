@@ -3,6 +3,8 @@
 
 pub mod cli;
 pub mod client;
+#[allow(dead_code)]
+pub mod cluster;
 pub mod glusterd;
 pub mod process;
 pub mod rpc;

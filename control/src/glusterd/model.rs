@@ -4,7 +4,9 @@
 use std::fmt;
 
 use datapath::wire::Gfid;
+use serde::{Deserialize, Serialize};
 
+use crate::cluster::gfid;
 use crate::volfile::{BrickSpec, VolumeSpec, options, parse_bool};
 
 /// The op-version that GlusterFS 10 (and this daemon) speaks at most.
@@ -17,7 +19,7 @@ pub const BASE_CLIENT_OP_VERSION: u32 = 30_800;
 pub const TYPE_REPLICATE: i32 = 2;
 
 /// `status` of a volume, with its number in files and messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VolumeStatus {
     /// Never started.
     Created,
@@ -46,9 +48,10 @@ impl VolumeStatus {
 }
 
 /// One brick of a volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Brick {
     /// The node that has it.
+    #[serde(with = "gfid")]
     pub node: Gfid,
     /// Its host as given to `volume create`.
     pub host: String,
@@ -56,13 +59,15 @@ pub struct Brick {
     pub path: String,
     /// The path without symbolic links.
     pub real_path: String,
-    /// The port it was last started on; 0 if never, or on another node.
+    /// The port it was last started on; 0 if never, or on another node. Not part of the cluster's configuration.
+    #[serde(skip)]
     pub port: u16,
     /// The name of its protocol/client xlator.
     pub brick_id: String,
     /// The part of the path below the mount point of its file system.
     pub mount_dir: String,
-    /// `f_fsid` of its file system; 0 on other nodes.
+    /// `f_fsid` of its file system; 0 on other nodes. Not part of the cluster's configuration.
+    #[serde(skip)]
     pub fsid: u64,
     /// Keys of its file that have no meaning here, kept as they are.
     pub extra: Vec<(String, String)>,
@@ -76,11 +81,12 @@ impl Brick {
 }
 
 /// A replicate volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
     /// Its name.
     pub name: String,
     /// Its id.
+    #[serde(with = "gfid")]
     pub id: Gfid,
     /// Whether its bricks are to run.
     pub status: VolumeStatus,

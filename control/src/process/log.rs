@@ -199,7 +199,13 @@ struct Lines(Log);
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && Level::of(metadata.level()).0 <= self.0.level()
+        // The consensus library reports each of its steps, and each failure to reach a peer again and again; what an
+        // administrator must know of it is logged by its caller.
+        let limit = match metadata.target().starts_with("openraft") {
+            true => Level::Debug,
+            false => Level::of(metadata.level()).0,
+        };
+        metadata.is_event() && limit.max(Level::of(metadata.level()).0) <= self.0.level()
     }
 
     fn event(&self, event: &Event<'_>) {

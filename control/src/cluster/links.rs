@@ -1,0 +1,310 @@
+//! Connections to the other nodes: found by any of a node's names and addresses, kept, and replaced when they end.
+//! What is said over them is not known here.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use datapath::wire::Gfid;
+use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::types::{ClusterError, Peer};
+use super::wire::{self, Answer, CLUSTER, Envelope, Procedure};
+use crate::client::resolve::Resolver;
+use crate::rpc::{Address, CallError, Client};
+use crate::rt::{self, Stream};
+
+/// Time for one TCP connection: in a local network a SYN is answered at once or was lost.
+const CONNECT: Duration = Duration::from_millis(1000);
+/// Head start of a name or address over the next one.
+const STAGGER: Duration = Duration::from_millis(100);
+
+/// What a connection is for. Raft's messages must not wait behind the daemon's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    Raft,
+    Requests,
+}
+
+/// Where a node may be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// [`Gfid::NULL`] if it is not known who is there.
+    pub uuid: Gfid,
+    pub hosts: Vec<String>,
+    pub port: u16,
+}
+
+impl From<&Peer> for Target {
+    fn from(peer: &Peer) -> Target {
+        Target {
+            uuid: peer.uuid,
+            hosts: peer.hostnames.clone(),
+            port: peer.port,
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.hosts.first() {
+            Some(host) => f.write_str(host),
+            None => write!(f, "peer {}", self.uuid),
+        }
+    }
+}
+
+type Connecting = Shared<LocalBoxFuture<'static, Result<Client, String>>>;
+
+#[derive(Default)]
+struct Link {
+    client: RefCell<Option<Client>>,
+    connecting: RefCell<Option<Connecting>>,
+}
+
+/// All connections of a node to others.
+pub(super) struct Links {
+    resolver: Resolver,
+    links: RefCell<HashMap<(Gfid, Lane), Rc<Link>>>,
+    /// Where a node was last reached: tried first.
+    last: Rc<RefCell<HashMap<Gfid, SocketAddr>>>,
+    /// Addresses nodes call from, as they said themselves.
+    own: RefCell<HashMap<Gfid, Vec<IpAddr>>>,
+    /// Cut off, for tests of partitions.
+    cut: Cell<bool>,
+}
+
+impl Links {
+    pub fn new(resolver: Resolver) -> Links {
+        Links {
+            resolver,
+            links: RefCell::default(),
+            last: Rc::default(),
+            own: RefCell::default(),
+            cut: Cell::new(false),
+        }
+    }
+
+    /// The resolver with its memory.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// The connection to a known node, made if there is none.
+    async fn client(&self, target: &Target, lane: Lane) -> Result<Client, String> {
+        if self.cut.get() {
+            return Err("cut off".to_owned());
+        }
+        let link = self.links.borrow_mut().entry((target.uuid, lane)).or_default().clone();
+        if let Some(client) = link.client.borrow().as_ref()
+            && client.end_reason().is_none()
+        {
+            return Ok(client.clone());
+        }
+        let present = link.connecting.borrow().clone();
+        let connecting = match present {
+            Some(connecting) => connecting,
+            None => {
+                let last = self.last.borrow().get(&target.uuid).copied();
+                let connecting = connect(self.resolver.clone(), target.clone(), last)
+                    .boxed_local()
+                    .shared();
+                *link.connecting.borrow_mut() = Some(connecting.clone());
+                // In a task of its own: callers may give up before it ends, and the next one profits from it.
+                let (task, link, last, uuid) = (connecting.clone(), link.clone(), self.last.clone(), target.uuid);
+                rt::spawn(async move {
+                    let result = task.await;
+                    *link.connecting.borrow_mut() = None;
+                    if let Ok(client) = result {
+                        if let Address::Tcp(address) = client.peer() {
+                            last.borrow_mut().insert(uuid, *address);
+                        }
+                        *link.client.borrow_mut() = Some(client);
+                    }
+                });
+                connecting
+            }
+        };
+        connecting.await
+    }
+
+    /// Ends the connections to a node that keeps silent: the next message looks for it anew.
+    pub fn drop_link(&self, uuid: Gfid) {
+        for lane in [Lane::Raft, Lane::Requests] {
+            if let Some(link) = self.links.borrow_mut().remove(&(uuid, lane))
+                && let Some(client) = link.client.borrow_mut().take()
+            {
+                client.close();
+            }
+        }
+    }
+
+    /// Forgets a node that is no longer a peer.
+    pub fn forget(&self, uuid: Gfid) {
+        self.drop_link(uuid);
+        self.last.borrow_mut().remove(&uuid);
+        self.own.borrow_mut().remove(&uuid);
+    }
+
+    /// Remembers from which addresses a node calls.
+    pub fn learn(&self, uuid: Gfid, addresses: Vec<IpAddr>) {
+        self.own.borrow_mut().insert(uuid, addresses);
+    }
+
+    /// The addresses at which a node was reached or from which it calls, as far as they are known.
+    pub fn known_addresses(&self, uuid: Gfid) -> BTreeSet<IpAddr> {
+        let mut all: BTreeSet<IpAddr> = self.own.borrow().get(&uuid).into_iter().flatten().copied().collect();
+        all.extend(self.last.borrow().get(&uuid).map(|address| address.ip().to_canonical()));
+        all
+    }
+
+    /// Ends all connections and makes none any more, or does again.
+    #[cfg(test)]
+    pub fn set_cut(&self, cut: bool) {
+        self.cut.set(cut);
+        let known: Vec<Gfid> = self.links.borrow().keys().map(|(uuid, _)| *uuid).collect();
+        known.into_iter().for_each(|uuid| self.drop_link(uuid));
+    }
+
+    /// Sends a request with a payload and returns the answer's value and payload. Without an answer the error is
+    /// [`ClusterError::Unreachable`] if the request has certainly had no effect, else [`ClusterError::Uncertain`].
+    pub async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        target: &Target,
+        lane: Lane,
+        procedure: Procedure,
+        request: (&Envelope<Q>, &[u8]),
+        limit: Duration,
+    ) -> Result<(A, Bytes), ClusterError> {
+        let body = wire::encode(request.0, request.1)?;
+        let exchange = async {
+            let client = self.client(target, lane).await.map_err(Fault::Connect)?;
+            let answer = client.call(CLUSTER, procedure as u32, &body, limit).await;
+            answer.map_err(Fault::Call)
+        };
+        let answer = rt::timeout(limit, exchange).await;
+        let body = answer
+            .unwrap_or(Err(Fault::Call(CallError::TimedOut(limit))))
+            .map_err(|fault| fault.of(target))?;
+        let (answer, payload) = wire::decode::<Answer<A>>(body)?;
+        answer.map(|answer| (answer, payload))
+    }
+
+    /// [`Links::call`] over a connection of its own to whoever is at one of `hosts`; the address that answered is
+    /// returned too.
+    pub async fn call_once<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        target: &Target,
+        procedure: Procedure,
+        request: &Envelope<Q>,
+        limit: Duration,
+    ) -> Result<(A, Client), ClusterError> {
+        let body = wire::encode(request, b"")?;
+        let exchange = async {
+            if self.cut.get() {
+                return Err(Fault::Connect("cut off".to_owned()));
+            }
+            let client = connect(self.resolver.clone(), target.clone(), None).await;
+            let client = client.map_err(Fault::Connect)?;
+            let answer = client.call(CLUSTER, procedure as u32, &body, limit).await;
+            answer.map(|answer| (answer, client)).map_err(Fault::Call)
+        };
+        let answer = rt::timeout(limit, exchange).await;
+        let (body, client) = answer
+            .unwrap_or(Err(Fault::Call(CallError::TimedOut(limit))))
+            .map_err(|fault| fault.of(target))?;
+        let (answer, _) = wire::decode::<Answer<A>>(body)?;
+        answer.map(|answer| (answer, client))
+    }
+}
+
+/// Why a message had no answer.
+enum Fault {
+    Connect(String),
+    Call(CallError),
+}
+
+impl Fault {
+    /// The error of a request to `target`: after it may have been sent, it may have been carried out.
+    fn of(self, target: &Target) -> ClusterError {
+        let what = format!("{target} ({self})");
+        match self {
+            Fault::Connect(_) | Fault::Call(CallError::Refused(_)) => ClusterError::Unreachable(what),
+            Fault::Call(_) => ClusterError::Uncertain(what),
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fault::Connect(why) => f.write_str(why),
+            Fault::Call(why) => why.fmt(f),
+        }
+    }
+}
+
+/// Connects to the first address of any of the names that accepts: the last good one at once, the others a little later
+/// each.
+async fn connect(resolver: Resolver, target: Target, last: Option<SocketAddr>) -> Result<Client, String> {
+    let mut attempts: FuturesUnordered<LocalBoxFuture<'_, Result<Client, String>>> = FuturesUnordered::new();
+    if let Some(address) = last {
+        attempts.push(connect_address(address).boxed_local());
+    }
+    for (place, host) in (u32::from(last.is_some())..).zip(&target.hosts) {
+        let (resolver, port) = (&resolver, target.port);
+        attempts.push(
+            async move {
+                rt::sleep(STAGGER * place).await;
+                connect_host(resolver, host, port).await
+            }
+            .boxed_local(),
+        );
+    }
+    let mut why = Vec::new();
+    while let Some(result) = attempts.next().await {
+        match result {
+            Ok(client) => return Ok(client),
+            Err(e) => why.push(e),
+        }
+    }
+    match why.is_empty() {
+        true => Err("no address is known".to_owned()),
+        false => Err(why.join("; ")),
+    }
+}
+
+async fn connect_host(resolver: &Resolver, host: &str, port: u16) -> Result<Client, String> {
+    let addresses = resolver.resolve(host).await.map_err(|e| e.to_string())?;
+    let attempts: FuturesUnordered<_> = (0u32..)
+        .zip(addresses)
+        .map(|(place, address)| async move {
+            rt::sleep(STAGGER * place).await;
+            connect_address(SocketAddr::new(address, port)).await
+        })
+        .collect();
+    futures_util::pin_mut!(attempts);
+    let mut why = "no address".to_owned();
+    while let Some(result) = attempts.next().await {
+        match result {
+            Ok(client) => return Ok(client),
+            Err(e) => why = e,
+        }
+    }
+    Err(why)
+}
+
+async fn connect_address(address: SocketAddr) -> Result<Client, String> {
+    let to = Address::Tcp(address);
+    match rt::timeout(CONNECT, Stream::connect(&to)).await {
+        Ok(Ok(stream)) => Ok(Client::over(stream, Rc::new(|_| ()))),
+        Ok(Err(e)) => Err(format!("{address}: {e}")),
+        Err(_) => Err(format!("{address}: no answer")),
+    }
+}

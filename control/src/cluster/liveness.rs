@@ -1,0 +1,140 @@
+//! Who answers: a ping to every peer about twice a second. Raft's own messages do not tell it to every node, and the
+//! daemon wants to know of every peer.
+
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use datapath::wire::Gfid;
+
+use super::Inner;
+use super::links::{Lane, Target};
+use super::types::{ClusterError, Peer};
+use super::wire::{Ping, Pong, Procedure};
+use crate::rt::{self, Instant, OwnedTask};
+
+/// Between two pings of a peer.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// A peer that has been silent for longer is not connected.
+const SILENCE: Duration = Duration::from_millis(1500);
+
+/// Keeps one pinging task per peer, until the cluster is dropped.
+pub(super) async fn watch_peers(cluster: Weak<Inner>) {
+    let mut tasks: HashMap<Gfid, OwnedTask<()>> = HashMap::new();
+    let Some(mut watch) = cluster.upgrade().map(|inner| inner.published.subscribe()) else {
+        return;
+    };
+    loop {
+        {
+            let Some(inner) = cluster.upgrade() else { return };
+            let (state, me) = (watch.borrow_and_update().clone(), inner.identity.borrow().uuid);
+            let others: Vec<Gfid> = state
+                .peers
+                .iter()
+                .map(|peer| peer.uuid)
+                .filter(|uuid| *uuid != me)
+                .collect();
+            tasks.retain(|uuid, _| others.contains(uuid) || inner.lose(*uuid));
+            for uuid in others {
+                let start = || rt::spawn_owned(ping_for_ever(cluster.clone(), uuid));
+                tasks.entry(uuid).or_insert_with(start);
+            }
+        }
+        if watch.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn ping_for_ever(cluster: Weak<Inner>, uuid: Gfid) {
+    loop {
+        let begun = Instant::now();
+        {
+            let Some(inner) = cluster.upgrade() else { return };
+            let state = inner.state();
+            let Some(peer) = state.peer(uuid) else { return };
+            let result = inner.ping(peer).await;
+            inner.note(peer, result);
+        }
+        rt::sleep_until(begun + INTERVAL).await;
+    }
+}
+
+impl Inner {
+    async fn ping(&self, peer: &Peer) -> Result<(), ClusterError> {
+        let from = self.identity.borrow().uuid;
+        let envelope = self.envelope(peer.raft_id, Ping { from });
+        let target = Target::from(peer);
+        let call = self
+            .links
+            .call::<_, Pong>(&target, Lane::Raft, Procedure::Ping, (&envelope, b""), SILENCE);
+        let (pong, _) = call.await?;
+        self.links.learn(peer.uuid, pong.addresses);
+        Ok(())
+    }
+
+    /// Notes a ping's end; each transition is one log line.
+    fn note(&self, peer: &Peer, result: Result<(), ClusterError>) {
+        let name = Target::from(peer);
+        let was = self.heard.borrow().get(&peer.uuid).copied();
+        match result {
+            Ok(()) => {
+                if self.heard.borrow_mut().insert(peer.uuid, Instant::now()).is_none() {
+                    tracing::info!("peer {} ({name}) is connected", peer.uuid);
+                }
+            }
+            Err(e) => {
+                // Its host may have vanished without a word: look for it anew, by all its addresses.
+                if matches!(e, ClusterError::Uncertain(_)) {
+                    self.links.drop_link(peer.uuid);
+                }
+                if was.is_some_and(|was| was.elapsed() > SILENCE) {
+                    self.heard.borrow_mut().remove(&peer.uuid);
+                    tracing::warn!("peer {} ({name}) is disconnected: {e}", peer.uuid);
+                }
+            }
+        }
+    }
+
+    /// Forgets a node that is no peer any more. False, for use in `retain`.
+    fn lose(&self, uuid: Gfid) -> bool {
+        self.links.forget(uuid);
+        if self.heard.borrow_mut().remove(&uuid).is_some() {
+            tracing::info!("peer {uuid} is no longer watched");
+        }
+        false
+    }
+
+    pub(super) fn connected(&self, uuid: Gfid) -> bool {
+        uuid == self.identity.borrow().uuid
+            || self
+                .heard
+                .borrow()
+                .get(&uuid)
+                .is_some_and(|heard| heard.elapsed() <= SILENCE)
+    }
+
+    /// Whether a majority of every set of voters that counts is connected.
+    pub(super) fn has_quorum(&self) -> bool {
+        let Ok(running) = self.running() else { return false };
+        let membership = running.raft.metrics().borrow().membership_config.clone();
+        let configs = membership.membership().get_joint_config();
+        let alive = |raft_id: &&u64| {
+            let target = self.member_target(**raft_id);
+            target.is_some_and(|target| self.connected(target.uuid))
+        };
+        !configs.is_empty()
+            && configs
+                .iter()
+                .all(|voters| 2 * voters.iter().filter(alive).count() > voters.len())
+    }
+}
+
+/// Answers a ping.
+pub(super) fn pong(inner: &Rc<Inner>) -> Pong {
+    let addresses = datapath::sys::host::interface_addresses().unwrap_or_default();
+    Pong {
+        uuid: inner.identity.borrow().uuid,
+        addresses: addresses.into_iter().filter(|address| !address.is_loopback()).collect(),
+    }
+}
