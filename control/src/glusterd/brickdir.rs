@@ -13,6 +13,9 @@ use datapath::wire::Gfid;
 
 use super::model::OpError;
 
+/// The xattr that makes a directory a brick of one volume.
+const VOLUME_ID: &[u8] = b"trusted.glusterfs.volume-id";
+
 /// Facts of a directory that is to become a brick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrickDirectory {
@@ -42,10 +45,10 @@ pub struct FileSystem {
 /// Checks a directory that is to become a brick, and makes it if only its last component is missing.
 ///
 /// # Errors
-/// GlusterFS's text for what is wrong. `label` is HOST:PATH. A directory made by a failed check is removed.
-pub fn prepare(label: &str, path: &str, force: bool) -> Result<BrickDirectory, OpError> {
+/// GlusterFS's text for what is wrong. `label` is HOST:PATH, `workdir` the daemon's own. A directory made by a failed check is removed.
+pub fn prepare(label: &str, path: &str, workdir: &Path, force: bool) -> Result<BrickDirectory, OpError> {
     let created = make(label, path)?;
-    let result = examine(label, path, force).map(|facts| BrickDirectory { created, ..facts });
+    let result = examine(label, path, workdir, force).map(|facts| BrickDirectory { created, ..facts });
     if result.is_err() && created {
         discard(path);
     }
@@ -79,9 +82,13 @@ fn make(label: &str, path: &str) -> Result<bool, OpError> {
     }
 }
 
-fn examine(label: &str, path: &str, force: bool) -> Result<BrickDirectory, OpError> {
+fn examine(label: &str, path: &str, workdir: &Path, force: bool) -> Result<BrickDirectory, OpError> {
     let failed = |e: std::io::Error| OpError::new(format!("{label}: {}", Errno::from(e)));
     let real = std::fs::canonicalize(path).map_err(failed)?;
+    if real.starts_with(std::fs::canonicalize(workdir).unwrap_or_else(|_| workdir.to_owned())) {
+        let text = "Brick isn't allowed to be created inside glusterd's working directory.";
+        return Err(OpError::new(text));
+    }
     let mount = mount_point(&real).map_err(failed)?;
     if !force {
         check_place(label, &real, &mount).map_err(|e| e.unwrap_or_else(failed))?;
@@ -150,8 +157,13 @@ pub fn claim(path: &str, volume: Gfid) -> Result<(), OpError> {
     init_brick(directory, volume).map_err(failed)
 }
 
-/// Takes the marks of a volume off a brick's directory again.
-pub fn release(path: &str) {
+/// Takes the marks of this volume off a brick's directory again; those of another volume stay.
+pub fn release(path: &str, volume: Gfid) {
+    let marked = File::open(path).map_err(Errno::from);
+    match marked.and_then(|directory| xattr::fget(&directory, VOLUME_ID)) {
+        Ok(value) if Gfid::from_slice(&value) == Some(volume) => {}
+        _ => return,
+    }
     if let Err(error) = remove_brick_marks(Path::new(path)) {
         tracing::warn!("{error}");
     }
@@ -173,7 +185,7 @@ pub fn check_for_start(path: &str, volume_name: &str, volume: Gfid) -> Result<()
             "Failed to get extended attribute trusted.glusterfs.volume-id for brick dir {path}. Reason : {e}"
         ))
     };
-    let found = xattr::fget(&directory, b"trusted.glusterfs.volume-id").map_err(no_id)?;
+    let found = xattr::fget(&directory, VOLUME_ID).map_err(no_id)?;
     if found == volume.0 {
         return Ok(());
     }
@@ -243,18 +255,20 @@ mod tests {
         let scratch = Scratch::new("claim");
         let path = scratch.path("b");
         let volume = Gfid([7; 16]);
-        let facts = prepare("w1:/b", &path, true).unwrap();
+        let facts = prepare("w1:/b", &path, Path::new("/nowhere"), true).unwrap();
         assert!(facts.created && facts.fsid != 0 && facts.real_path.ends_with("/b"));
         claim(&path, volume).unwrap();
         check_for_start(&path, "v", volume).unwrap();
         let other = check_for_start(&path, "v", Gfid([8; 16])).unwrap_err();
         assert!(other.text.starts_with("Volume id mismatch for brick"), "{other}");
-        assert!(text(prepare("w1:/b", &scratch.path("b/sub"), true)).contains("already part of a volume"));
+        assert!(text(prepare("w1:/b", &scratch.path("b/sub"), Path::new("/nowhere"), true)).contains("already part of a volume"));
         assert!(
             !Path::new(&scratch.path("b/sub")).exists(),
             "the directory made for the check is gone"
         );
-        release(&path);
+        release(&path, Gfid([8; 16]));
+        check_for_start(&path, "v", volume).unwrap();
+        release(&path, volume);
         assert!(
             check_for_start(&path, "v", volume)
                 .unwrap_err()
@@ -269,11 +283,13 @@ mod tests {
         std::fs::write(scratch.0.join("file"), "").unwrap();
         let file = scratch.path("file");
         let want = format!("The provided path {file} which is already present, is not a directory");
-        assert_eq!(text(prepare("w1:/x", &file, true)), want);
+        assert_eq!(text(prepare("w1:/x", &file, Path::new("/nowhere"), true)), want);
         let want = "Failed to create brick directory for brick w1:/x. Reason : No such file or directory ";
-        assert_eq!(text(prepare("w1:/x", &scratch.path("no/such"), true)), want);
-        let root = text(prepare("w1:/x", "/", false));
+        assert_eq!(text(prepare("w1:/x", &scratch.path("no/such"), Path::new("/nowhere"), true)), want);
+        let root = text(prepare("w1:/x", "/", Path::new("/nowhere"), false));
         assert!(root.starts_with("The brick w1:/x is a mount point."), "{root}");
+        let inside = text(prepare("w1:/x", &scratch.path("lib"), &scratch.0, true));
+        assert_eq!(inside, "Brick isn't allowed to be created inside glusterd's working directory.");
         let missing = check_for_start(&scratch.path("none"), "v", Gfid([7; 16]))
             .unwrap_err()
             .text;

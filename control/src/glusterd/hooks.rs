@@ -6,28 +6,85 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use datapath::wire::OldDict;
+
 use super::daemon::Daemon;
+use super::node;
 use crate::rt;
 
 /// A hook that takes longer is left to itself.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs the hooks that come before an operation, one after the other.
-pub async fn run_before(daemon: &Daemon, operation: &str, volume: &str, extra: &[&str]) {
-    for command in commands(daemon, operation, "pre", volume, extra) {
-        run(command).await;
+/// How long a peer may take for its hooks before a command goes on.
+const PEER_LIMIT: Duration = Duration::from_secs(70);
+
+/// When hooks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Before the operation; it waits for them.
+    Before,
+    /// After the operation, by themselves.
+    After,
+}
+
+impl Stage {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Before => "pre",
+            Self::After => "post",
+        }
     }
 }
 
-/// Starts the hooks that come after an operation and does not wait for them.
+/// Runs the hooks that come before an operation on all nodes, one after the other on each.
+pub async fn run_before(daemon: &Daemon, operation: &str, volume: &str, extra: &[&str]) {
+    run_here(daemon, operation, Stage::Before, volume, extra).await;
+    run_there(daemon, request(operation, Stage::Before, volume, extra)).await;
+}
+
+/// Starts the hooks that come after an operation on all nodes and does not wait for them.
 pub fn run_after(daemon: &Daemon, operation: &str, volume: &str, extra: &[&str]) {
-    let commands = commands(daemon, operation, "post", volume, extra);
-    if !commands.is_empty() {
-        rt::spawn(async move {
-            for command in commands {
-                run(command).await;
-            }
-        });
+    let request = request(operation, Stage::After, volume, extra);
+    let (daemon, operation, volume) = (daemon.clone(), operation.to_string(), volume.to_string());
+    let extra: Vec<String> = extra.iter().map(|word| (*word).to_string()).collect();
+    rt::spawn(async move {
+        let words: Vec<&str> = extra.iter().map(String::as_str).collect();
+        run_here(&daemon, &operation, Stage::After, &volume, &words).await;
+        run_there(&daemon, request).await;
+    });
+}
+
+fn request(operation: &str, stage: Stage, volume: &str, extra: &[&str]) -> OldDict {
+    let mut request = OldDict::new()
+        .with_str("operation", operation)
+        .with_int("before", i32::from(stage == Stage::Before))
+        .with_str("volname", volume)
+        .with_int("words", i128::try_from(extra.len()).unwrap_or(0));
+    for (index, word) in extra.iter().enumerate() {
+        request.set_str(format!("word{index}"), word);
+    }
+    request
+}
+
+async fn run_there(daemon: &Daemon, request: OldDict) {
+    for (peer, answer) in node::ask_connected(daemon, node::HOOK, &request, PEER_LIMIT).await {
+        if let Err(error) = answer {
+            tracing::warn!("hooks on {}: {error}", daemon.peer_name(peer.uuid));
+        }
+    }
+}
+
+/// Runs this node's hooks of one stage; those that come after the operation in the background.
+pub async fn run_here(daemon: &Daemon, operation: &str, stage: Stage, volume: &str, extra: &[&str]) {
+    let commands = commands(daemon, operation, stage.folder(), volume, extra);
+    let all = async move {
+        for command in commands {
+            run(command).await;
+        }
+    };
+    match stage {
+        Stage::Before => all.await,
+        Stage::After => drop(rt::spawn(all)),
     }
 }
 

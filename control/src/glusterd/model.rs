@@ -145,6 +145,20 @@ impl Volume {
         self.is_started() && self.is_on("cluster.self-heal-daemon")
     }
 
+    /// Whether its bricks run only while enough servers are connected (`cluster.server-quorum-type`).
+    pub fn follows_server_quorum(&self) -> bool {
+        self.option("cluster.server-quorum-type") == Some("server")
+    }
+
+    /// The definition without what only one node knows: what all nodes have the same copy of.
+    pub fn shared(&self) -> Self {
+        let mut volume = self.clone();
+        for brick in &mut volume.bricks {
+            (brick.port, brick.fsid) = (0, 0);
+        }
+        volume
+    }
+
     /// Least op-version of servers and of clients for the options that are set.
     pub fn op_versions(&self) -> (u32, u32) {
         let set = self.options.iter().filter_map(|(key, _)| options::find(key));
@@ -226,6 +240,11 @@ impl OpError {
             errno: Self::INTERNAL,
             text: text.into(),
         }
+    }
+
+    /// No majority of the cluster answers: nothing can be changed.
+    pub fn no_quorum() -> Self {
+        Self::new("Quorum not met. Volume operation not allowed.")
     }
 
     /// The volume is unknown.

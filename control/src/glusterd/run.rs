@@ -152,8 +152,6 @@ async fn serve(config: Config, status: StatusPipe, log: &Log) -> Result<i32, Str
 }
 
 async fn listen(config: Config) -> Result<Daemon, String> {
-    // The volumes first: whoever can connect must find them.
-    let daemon = Daemon::load(config.clone()).map_err(|e| e.to_string())?;
     let any = if config.inet6 {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED)
     } else {
@@ -161,17 +159,19 @@ async fn listen(config: Config) -> Result<Daemon, String> {
     };
     let bind = |address: Address| Listener::bind(&address).map_err(|e| format!("cannot listen on {address}: {e}"));
     let tcp = bind(Address::Tcp(SocketAddr::new(any, config.port)))?;
+    let port = match tcp.local() {
+        Address::Tcp(address) => address.port(),
+        Address::Unix(_) => 0,
+    };
+    // The volumes before the first connection is taken: whoever connects must find them.
+    let daemon = Daemon::open(config.clone(), port).await?;
     let socket = config.socket.clone();
     if let Some(directory) = socket.parent() {
         std::fs::create_dir_all(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
     }
     let unix = bind(Address::Unix(socket))?;
     let (tcp_server, unix_server) = programs::servers(&daemon);
-    let port = match tcp.local() {
-        Address::Tcp(address) => address.port(),
-        Address::Unix(_) => 0,
-    };
-    daemon.attach(port, vec![tcp_server.clone(), unix_server.clone()]);
+    daemon.attach(vec![tcp_server.clone(), unix_server.clone()]);
     tracing::info!("node {}: listening on port {port}", daemon.node().uuid);
     rt::spawn(async move { tcp_server.serve(tcp).await });
     rt::spawn(async move { unix_server.serve(unix).await });

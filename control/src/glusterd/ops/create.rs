@@ -1,19 +1,18 @@
 //! `volume create`: the checks, in GlusterFS's order, and the new volume.
 
 use std::collections::HashSet;
-use std::net::ToSocketAddrs;
 
 use datapath::wire::OldDict;
 
-use super::super::brickdir::{self, BrickDirectory};
-use super::super::daemon::{Daemon, is_local_address};
+use super::super::daemon::Daemon;
 use super::super::hooks;
+use super::super::hosts;
 use super::super::model::{
     Brick, NEW_VOLUME_OPTIONS, OpError, TYPE_REPLICATE, Volume, VolumeStatus, new_uuid, normal_path,
 };
+use super::super::node::{self, NewBrick, Prepared};
 use super::super::store::NEW_VOLUME_EXTRA;
 use super::{OpResult, text};
-use crate::rt;
 
 /// Longest name of a volume that fits into every file name made from it.
 const MAX_NAME: usize = 255;
@@ -23,13 +22,13 @@ const MAX_PATH: usize = 1023;
 
 /// One brick as the user gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct NewBrick {
-    host: String,
-    path: String,
+pub(super) struct Given {
+    pub(super) host: String,
+    pub(super) path: String,
 }
 
-impl NewBrick {
-    fn label(&self) -> String {
+impl Given {
+    pub(super) fn label(&self) -> String {
         format!("{}:{}", self.host, self.path)
     }
 }
@@ -38,7 +37,7 @@ impl NewBrick {
 pub(super) async fn create(daemon: &Daemon, mut request: OldDict) -> OpResult {
     let name = text(&request, "volname")?.to_string();
     check_name(&name)?;
-    let _transaction = daemon.transaction().await;
+    let _transaction = daemon.transaction(&name).await?;
     if daemon.volume(&name).is_some() {
         return Err(OpError {
             errno: 0,
@@ -48,30 +47,25 @@ pub(super) async fn create(daemon: &Daemon, mut request: OldDict) -> OpResult {
     let bricks = parse_bricks(text(&request, "bricks")?)?;
     let replica_count = check_kind(&request, bricks.len())?;
     let force = request.get_i32("force").is_some_and(|f| f != 0);
-    check_hosts(&bricks).await?;
+    let bricks = locate(daemon, bricks).await?;
     check_overlap(daemon, &bricks)?;
-    if !force && replica_count > 1 && bricks.len() > 1 {
-        // All bricks are on this one server.
-        return Err(OpError::new(
-            "Multiple bricks of a replicate volume are present on the same server. This setup is not optimal. Bricks \
-             should be on different nodes to have best fault tolerant configuration. Use 'force' at the end of the \
-             command if you want to override this behavior. ",
-        ));
+    if !force && replica_count > 1 {
+        check_order(&bricks)?;
     }
-    let directories = prepare_all(&bricks, force).await?;
+    let mut prepared = node::prepare(daemon, &bricks, force).await?;
     hooks::run_before(daemon, "create", &name, &[]).await;
-    let result = build(daemon, &name, replica_count, &bricks, &directories).await;
-    match result {
-        Ok(volume) => {
-            hooks::run_after(daemon, "create", &name, &[]);
-            answer(&mut request, &volume);
-            Ok(request)
-        }
-        Err(error) => {
-            undo(&bricks, &directories).await;
-            Err(error)
-        }
+    let volume = new_volume(&name, replica_count, &prepared)?;
+    let made = async {
+        node::claim(daemon, &mut prepared, volume.id).await?;
+        daemon.save(volume.clone()).await
+    };
+    if let Err(error) = made.await {
+        node::undo(daemon, &prepared, volume.id).await;
+        return Err(error);
     }
+    hooks::run_after(daemon, "create", &name, &[]);
+    answer(&mut request, &volume);
+    Ok(request)
 }
 
 fn check_name(name: &str) -> Result<(), OpError> {
@@ -96,7 +90,7 @@ fn check_name(name: &str) -> Result<(), OpError> {
 }
 
 /// The bricks of " host:/path host:/path ".
-fn parse_bricks(list: &str) -> Result<Vec<NewBrick>, OpError> {
+pub(super) fn parse_bricks(list: &str) -> Result<Vec<Given>, OpError> {
     let mut seen = HashSet::new();
     let mut bricks = Vec::new();
     for word in list.split_whitespace() {
@@ -107,7 +101,7 @@ fn parse_bricks(list: &str) -> Result<Vec<NewBrick>, OpError> {
                 "Wrong brick type: {word}, use <HOSTNAME>:<export-dir-abs-path>"
             )));
         };
-        let brick = NewBrick {
+        let brick = Given {
             host: host.to_string(),
             path: normal_path(&path),
         };
@@ -168,24 +162,31 @@ fn check_kind(request: &OldDict, bricks: usize) -> Result<usize, OpError> {
     Ok(replica)
 }
 
-/// Every host must be this node.
-async fn check_hosts(bricks: &[NewBrick]) -> Result<(), OpError> {
-    let mut checked = HashSet::new();
-    for brick in bricks.iter().filter(|b| checked.insert(b.host.clone())) {
-        let host = brick.host.trim_matches(['[', ']']).to_string();
-        let local = rt::blocking(move || {
-            (host.as_str(), 0)
-                .to_socket_addrs()
-                .is_ok_and(|mut found| found.any(|a| is_local_address(a.ip())))
-        });
-        if !local.await.unwrap_or(false) {
-            return Err(OpError::new(format!(
-                "Host {} is not in 'Peer in Cluster' state",
-                brick.host
-            )));
-        }
+/// Finds the node of every brick; it must be connected.
+pub(super) async fn locate(daemon: &Daemon, bricks: Vec<Given>) -> Result<Vec<NewBrick>, OpError> {
+    let mut located: Vec<NewBrick> = Vec::new();
+    for Given { host, path } in bricks {
+        let known = located.iter().find(|brick| brick.host == host).map(|brick| brick.node);
+        let node = match known {
+            Some(node) => node,
+            None => hosts::connected_node_of(daemon, &host).await?,
+        };
+        located.push(NewBrick { host, path, node });
     }
-    Ok(())
+    Ok(located)
+}
+
+/// Without force no two bricks of a replica set are on one server.
+pub(super) fn check_order(bricks: &[NewBrick]) -> Result<(), OpError> {
+    let mut nodes = HashSet::new();
+    if bricks.iter().all(|brick| nodes.insert(brick.node)) {
+        return Ok(());
+    }
+    Err(OpError::new(
+        "Multiple bricks of a replicate volume are present on the same server. This setup is not optimal. Bricks \
+         should be on different nodes to have best fault tolerant configuration. Use 'force' at the end of the \
+         command if you want to override this behavior. ",
+    ))
 }
 
 /// Whether one path is the other or below it.
@@ -198,8 +199,8 @@ fn overlaps(a: &str, b: &str) -> bool {
     below(a, b) || below(b, a)
 }
 
-/// No brick may contain another, new or old.
-fn check_overlap(daemon: &Daemon, bricks: &[NewBrick]) -> Result<(), OpError> {
+/// No brick may contain another of its node, new or old.
+pub(super) fn check_overlap(daemon: &Daemon, bricks: &[NewBrick]) -> Result<(), OpError> {
     let taken = |brick: &NewBrick| {
         OpError::new(format!(
             "Brick: {} not available. Brick may be containing or be contained by an existing brick.",
@@ -207,20 +208,13 @@ fn check_overlap(daemon: &Daemon, bricks: &[NewBrick]) -> Result<(), OpError> {
         ))
     };
     for (index, brick) in bricks.iter().enumerate() {
-        if bricks
-            .iter()
-            .take(index)
-            .any(|other| overlaps(&brick.path, &other.path))
-        {
+        let mut earlier = bricks.iter().take(index);
+        if earlier.any(|other| other.node == brick.node && overlaps(&brick.path, &other.path)) {
             return Err(taken(brick));
         }
-        for name in daemon.volume_names() {
-            let Some(volume) = daemon.volume(&name) else { continue };
-            let old = volume.bricks.iter().filter(|b| daemon.is_local(b));
-            if old
-                .clone()
-                .any(|b| overlaps(&brick.path, &b.path) || overlaps(&brick.path, &b.real_path))
-            {
+        for volume in daemon.volume_names().iter().filter_map(|name| daemon.volume(name)) {
+            let mut old = volume.bricks.iter().filter(|old| old.node == brick.node);
+            if old.any(|old| overlaps(&brick.path, &old.path) || overlaps(&brick.path, &old.real_path)) {
                 return Err(taken(brick));
             }
         }
@@ -228,85 +222,38 @@ fn check_overlap(daemon: &Daemon, bricks: &[NewBrick]) -> Result<(), OpError> {
     Ok(())
 }
 
-async fn prepare_all(bricks: &[NewBrick], force: bool) -> Result<Vec<BrickDirectory>, OpError> {
-    let mut directories = Vec::new();
-    for brick in bricks {
-        let (label, path) = (brick.label(), brick.path.clone());
-        let checked = rt::blocking(move || brickdir::prepare(&label, &path, force)).await;
-        match checked.map_err(|e| OpError::new(e.to_string())).and_then(|r| r) {
-            Ok(directory) => directories.push(directory),
-            Err(error) => {
-                undo(bricks, &directories).await;
-                return Err(error);
-            }
-        }
-    }
-    Ok(directories)
-}
-
-/// Removes the directories that were made for a volume that did not come about.
-async fn undo(bricks: &[NewBrick], directories: &[BrickDirectory]) {
-    for (brick, directory) in bricks.iter().zip(directories) {
-        let (path, created) = (brick.path.clone(), directory.created);
-        let undone = rt::blocking(move || {
-            brickdir::release(&path);
-            if created {
-                // Only what an unfinished init_brick made is inside; anything else keeps the directory.
-                let _ = std::fs::remove_dir(std::path::Path::new(&path).join(".glusterfs"));
-                brickdir::discard(&path);
-            }
-        });
-        if let Err(error) = undone.await {
-            tracing::warn!("{}: {error}", brick.path);
-        }
+/// A brick of a volume out of its prepared directory.
+pub(super) fn brick(prepared: &Prepared, brick_id: String) -> Brick {
+    let Prepared { brick, directory, .. } = prepared;
+    Brick {
+        node: brick.node,
+        host: brick.host.clone(),
+        path: brick.path.clone(),
+        real_path: directory.real_path.clone(),
+        port: 0,
+        brick_id,
+        mount_dir: directory.mount_dir.clone(),
+        fsid: 0,
+        extra: Vec::new(),
     }
 }
 
-async fn build(
-    daemon: &Daemon,
-    name: &str,
-    replica_count: usize,
-    bricks: &[NewBrick],
-    directories: &[BrickDirectory],
-) -> Result<Volume, OpError> {
+fn new_volume(name: &str, replica_count: usize, prepared: &[Prepared]) -> Result<Volume, OpError> {
     let uuid = || new_uuid().map_err(|e| OpError::new(format!("no random number: {e}")));
-    let id = uuid()?;
     let pairs = |list: &[(&str, &str)]| list.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
-    let volume = Volume {
+    let bricks = prepared.iter().enumerate();
+    Ok(Volume {
         name: name.to_string(),
-        id,
+        id: uuid()?,
         status: VolumeStatus::Created,
         replica_count,
         version: 1,
         username: uuid()?.to_string(),
         password: uuid()?.to_string(),
-        bricks: bricks
-            .iter()
-            .zip(directories)
-            .enumerate()
-            .map(|(index, (brick, directory))| Brick {
-                node: daemon.node().uuid,
-                host: brick.host.clone(),
-                path: brick.path.clone(),
-                real_path: directory.real_path.clone(),
-                port: 0,
-                brick_id: format!("{name}-client-{index}"),
-                mount_dir: directory.mount_dir.clone(),
-                fsid: directory.fsid,
-                extra: Vec::new(),
-            })
-            .collect(),
+        bricks: bricks.map(|(i, p)| brick(p, format!("{name}-client-{i}"))).collect(),
         options: pairs(&NEW_VOLUME_OPTIONS),
         extra: pairs(&NEW_VOLUME_EXTRA),
-    };
-    for brick in bricks {
-        let path = brick.path.clone();
-        rt::blocking(move || brickdir::claim(&path, id))
-            .await
-            .map_err(|e| OpError::new(e.to_string()))??;
-    }
-    daemon.save(volume.clone()).await?;
-    Ok(volume)
+    })
 }
 
 fn answer(request: &mut OldDict, volume: &Volume) {
@@ -327,7 +274,7 @@ mod tests {
         let bricks = parse_bricks(" w1:/a//b/ [fe80::1]:/c ").unwrap();
         assert_eq!(
             bricks[0],
-            NewBrick {
+            Given {
                 host: "w1".into(),
                 path: "/a/b".into()
             }

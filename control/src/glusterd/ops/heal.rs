@@ -8,10 +8,14 @@ use datapath::wire::brickop::{BrickOpReq, Proc};
 
 use super::super::daemon::Daemon;
 use super::super::model::{OpError, Volume};
+use super::super::node;
 use super::{OpResult, named_volume, options, with_volume_id};
 
 /// How long a self-heal daemon that was just started may take to answer.
 const ONLINE_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a node may take to start its self-heal daemon.
+const AWAIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// `heal-op` (wire-protocol.md 2.7).
 mod op {
@@ -58,18 +62,24 @@ async fn check_healed(daemon: &Daemon, request: &OldDict, volume: &Volume) -> Re
              finishing any pending heals",
         )
     };
-    if (0..volume.bricks.len()).any(|index| !daemon.brick_status(&volume.name, index).online) {
+    let status = OldDict::new().with_str("volname", &volume.name).with_int("cmd", 0);
+    let parts = super::collect(daemon, node::STATUS, &status, "Commit").await?;
+    let online = |index: usize| {
+        let key = format!("brick{index}.status");
+        parts.iter().any(|(_, part)| part.get_i32(&key) == Some(1))
+    };
+    if !(0..volume.bricks.len()).all(online) {
         return Err(refusal());
     }
     let mut count = request.clone();
     count.set_int("heal-op", op::HEAL_COUNT);
-    let answer = call_shd(daemon, &count, volume).await.map_err(|why| {
+    let counted = super::collect(daemon, node::HEAL, &count, "Commit").await.map_err(|why| {
         tracing::error!("pending heals of volume {} cannot be counted: {why}", volume.name);
         refusal()
     })?;
-    match pending_entries(&answer) {
-        Some(0) => Ok(()),
-        _ => Err(refusal()),
+    match counted.iter().all(|(_, part)| pending_entries(part) == Some(0)) {
+        true => Ok(()),
+        false => Err(refusal()),
     }
 }
 
@@ -86,11 +96,15 @@ fn pending_entries(answer: &OldDict) -> Option<u64> {
 }
 
 async fn switch(daemon: &Daemon, request: OldDict, volume: &Volume, key: &str, value: &str) -> OpResult {
-    let _transaction = daemon.transaction().await;
+    let _transaction = daemon.transaction(&volume.name).await?;
     let mut volume = daemon.need_volume(&volume.name)?;
     volume.set_option(key, value);
     options::apply(daemon, &volume).await?;
-    daemon.await_shd(&volume.name).await;
+    if volume.is_started() {
+        // So that the next command finds the self-heal daemons.
+        let named = OldDict::new().with_str("volname", &volume.name);
+        node::ask_all(daemon, node::AWAIT_SHD, &named, "Commit", AWAIT_LIMIT).await?;
+    }
     Ok(with_volume_id(request, &volume))
 }
 
@@ -110,16 +124,48 @@ async fn ask_daemon(daemon: &Daemon, mut request: OldDict, volume: &Volume) -> O
             .set_str(format!("{index}-path"), &brick.path);
     }
     request.set_int("count", i128::try_from(volume.bricks.len()).unwrap_or(0));
-    let answer = call_shd(daemon, &request, volume).await.map_err(|why| {
-        tracing::error!("heal of volume {}: {why}", volume.name);
-        OpError::new("Glusterd Syncop Mgmt brick op 'Heal' failed. Please check glustershd log file for details.")
-    })?;
-    for (key, value) in answer.iter() {
-        if let Ok(key) = std::str::from_utf8(&key.0) {
-            request.set(brick_key(key, volume.replica_count), value.clone());
+    let parts = super::collect(daemon, node::HEAL, &request, "Commit").await?;
+    for (node, part) in parts {
+        for (key, value) in part.iter() {
+            let Ok(key) = std::str::from_utf8(&key.0) else { continue };
+            // Each node's daemon tells about all bricks; what counts is what it says of its own.
+            let brick = brick_of_key(key).and_then(|index| volume.bricks.get(index));
+            if brick.is_none_or(|brick| brick.node == node) || !request.contains(key) {
+                request.set(key.to_string(), value.clone());
+            }
         }
     }
     Ok(with_volume_id(request, volume))
+}
+
+/// The number of the brick that a renumbered key is about.
+fn brick_of_key(key: &str) -> Option<usize> {
+    let mut parts = key.split('-');
+    let first = parts.next()?;
+    match first.starts_with("statistics") {
+        true => parts.next()?.parse().ok(),
+        false => first.parse().ok(),
+    }
+}
+
+/// This node's part: what its self-heal daemon answers, with the bricks numbered as in the volume. A node without a brick
+/// of the volume has no part.
+pub(super) async fn local_heal(daemon: &Daemon, request: OldDict) -> OpResult {
+    let volume = named_volume(daemon, &request)?;
+    if !volume.bricks.iter().any(|brick| daemon.is_local(brick)) {
+        return Ok(OldDict::new());
+    }
+    let answer = call_shd(daemon, &request, &volume).await.map_err(|why| {
+        tracing::error!("heal of volume {}: {why}", volume.name);
+        OpError::new("Glusterd Syncop Mgmt brick op 'Heal' failed. Please check glustershd log file for details.")
+    })?;
+    let mut part = OldDict::new();
+    for (key, value) in answer.iter() {
+        if let Ok(key) = std::str::from_utf8(&key.0) {
+            part.set(brick_key(key, volume.replica_count), value.clone());
+        }
+    }
+    Ok(part)
 }
 
 /// Asks the self-heal daemon about all replica sets of the volume.

@@ -9,11 +9,14 @@ mod options;
 pub mod peers;
 mod status;
 
-use datapath::wire::OldDict;
+use std::time::Duration;
+
 use datapath::wire::cli::Proc;
+use datapath::wire::{Gfid, OldDict};
 
 use super::daemon::Daemon;
 use super::model::{OpError, Volume};
+use super::node;
 
 /// What a command answers: the dictionary of the reply, or the failure.
 pub type OpResult = Result<OldDict, OpError>;
@@ -21,7 +24,7 @@ pub type OpResult = Result<OldDict, OpError>;
 /// Carries out one CLI procedure. None: this daemon does not have it.
 pub async fn run(daemon: &Daemon, procedure: Proc, request: OldDict) -> Option<OpResult> {
     Some(match procedure {
-        Proc::Deprobe => peers::detach(&request).await,
+        Proc::Deprobe => peers::detach(daemon, &request).await,
         Proc::CreateVolume => create::create(daemon, request).await,
         Proc::GetVolume => info::volumes(daemon, &request),
         Proc::ListVolume => Ok(info::list(daemon)),
@@ -29,7 +32,7 @@ pub async fn run(daemon: &Daemon, procedure: Proc, request: OldDict) -> Option<O
         Proc::DeleteVolume => lifecycle::delete(daemon, request).await,
         Proc::StartVolume => lifecycle::start(daemon, request).await,
         Proc::StopVolume => lifecycle::stop(daemon, request).await,
-        Proc::StatedumpVolume => lifecycle::statedump(daemon, request),
+        Proc::StatedumpVolume => lifecycle::statedump(daemon, request).await,
         Proc::BarrierVolume => lifecycle::barrier(daemon, request).await,
         Proc::SetVolume => options::set(daemon, request).await,
         Proc::ResetVolume => options::reset(daemon, request).await,
@@ -39,6 +42,46 @@ pub async fn run(daemon: &Daemon, procedure: Proc, request: OldDict) -> Option<O
         Proc::HealVolume => heal::heal(daemon, request).await,
         _ => return None,
     })
+}
+
+/// What this node contributes to a command that runs on a node of its cluster. None: it does not know the kind.
+pub async fn local_part(daemon: &Daemon, kind: &str, request: OldDict) -> Option<OpResult> {
+    Some(match kind {
+        node::STATUS => status::local_status(daemon, request).await,
+        node::HEAL => heal::local_heal(daemon, request).await,
+        node::PROFILE => status::local_profile(daemon, request).await,
+        node::STATEDUMP => lifecycle::local_statedump(daemon, &request),
+        node::BARRIER => lifecycle::local_barrier(daemon, &request).await,
+        _ => return None,
+    })
+}
+
+/// How long a node may take for its part of a command: its bricks are asked in turn.
+const PART_LIMIT: Duration = Duration::from_secs(110);
+
+/// The parts of this node and of all connected peers, this node's first. Peers that do not answer are left out; the
+/// first failure of one that does is the command's.
+async fn collect(
+    daemon: &Daemon,
+    kind: &str,
+    request: &OldDict,
+    stage: &str,
+) -> Result<Vec<(Gfid, OldDict)>, OpError> {
+    let here = daemon.node().uuid;
+    let own = node::ask(daemon, here, kind, request, PART_LIMIT);
+    let others = node::ask_connected(daemon, kind, request, PART_LIMIT);
+    let (own, others) = futures_util::join!(own, others);
+    let mut parts = vec![(here, own.map_err(|error| node::at_node(daemon, here, stage, error))?)];
+    for (peer, part) in others {
+        match part {
+            Ok(part) => parts.push((peer.uuid, part)),
+            Err(error) if error.errno == node::UNREACHABLE => {
+                tracing::warn!("{kind}: {}: {error}", daemon.peer_name(peer.uuid));
+            }
+            Err(error) => return Err(node::at_node(daemon, peer.uuid, stage, error)),
+        }
+    }
+    Ok(parts)
 }
 
 /// The volume that a request names.

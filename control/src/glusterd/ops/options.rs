@@ -52,7 +52,7 @@ pub(super) async fn set(daemon: &Daemon, request: OldDict) -> OpResult {
     if request.get_str("key1") == Some("help") {
         return Ok(help(request));
     }
-    let _transaction = daemon.transaction().await;
+    let _transaction = daemon.transaction(text(&request, "volname")?).await?;
     let pairs = pairs(&request)?;
     if text(&request, "volname")? == "all" {
         return set_cluster(daemon, &pairs, request).await;
@@ -108,11 +108,9 @@ fn check_pair(volume: &Volume, key: &str, value: &str) -> Result<String, OpError
     Ok(spec.key.to_string())
 }
 
-/// Stores a volume with changed options and lets the processes follow.
+/// Stores a volume with changed options and lets the processes of all nodes follow.
 pub(super) async fn apply(daemon: &Daemon, volume: &Volume) -> Result<(), OpError> {
-    daemon.save(volume.clone()).await?;
-    daemon.settle_shd(&volume.name).await;
-    Ok(())
+    daemon.save(volume.clone()).await
 }
 
 /// Settings of the whole cluster.
@@ -153,7 +151,7 @@ fn op_version_refusal(value: &str, current: u32) -> String {
 
 /// Removes options, or puts back what a new volume has.
 pub(super) async fn reset(daemon: &Daemon, request: OldDict) -> OpResult {
-    let _transaction = daemon.transaction().await;
+    let _transaction = daemon.transaction(text(&request, "volname")?).await?;
     let key = text(&request, "key")?.to_string();
     if text(&request, "volname")? == "all" {
         return reset_cluster(daemon, &key, request).await;

@@ -1,51 +1,180 @@
-//! `peer probe` and `peer detach` of a single server: this node needs neither, other nodes cannot join yet.
-
-use std::net::ToSocketAddrs;
+//! `peer probe` and `peer detach`: GlusterFS's checks, words and numbers around the cluster's own mechanics.
 
 use datapath::errno::Errno;
 use datapath::wire::OldDict;
 
-use super::super::daemon::is_local_address;
+use super::super::daemon::Daemon;
+use super::super::hosts;
 use super::super::model::OpError;
 use super::{OpResult, text};
-use crate::rt;
+use crate::cluster::{ClusterError, ProbeError, Probed};
 
-/// Result code of a probe of this node itself (wire-protocol.md 2.8); told as a success.
-const PROBE_LOCALHOST: i32 = 1;
+/// Result codes of a probe (wire-protocol.md 2.8); the first two are told as successes.
+mod probe_code {
+    pub const LOCALHOST: i32 = 1;
+    pub const FRIEND: i32 = 2;
+    pub const ANOTHER_CLUSTER: i32 = 3;
+    pub const ADD_FAILED: i32 = 7;
+    pub const QUORUM_NOT_MET: i32 = 8;
+}
 
-/// A probe of this node needs nothing. Answers the number that goes with the success.
-pub async fn probe(request: &OldDict) -> Result<i32, OpError> {
-    let host = text(request, "hostname")?.to_string();
-    if is_this_node(&host).await {
-        return Ok(PROBE_LOCALHOST);
+/// Result codes of a detach.
+mod detach_code {
+    pub const LOCALHOST: i32 = 1;
+    pub const NOT_FRIEND: i32 = 2;
+    pub const BRICK_EXIST: i32 = 3;
+    pub const FRIEND_DOWN: i32 = 4;
+    pub const QUORUM_NOT_MET: i32 = 5;
+}
+
+/// A probe that did what it should, or needed nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeDone {
+    /// The number beside the success.
+    pub number: i32,
+    /// What is said instead of "success".
+    pub said: String,
+}
+
+fn error(errno: i32, text: impl Into<String>) -> OpError {
+    OpError {
+        errno,
+        text: text.into(),
     }
-    Err(OpError {
-        errno: Errno::EOPNOTSUPP.0,
-        text: format!("{host} cannot be added: this release manages one server"),
+}
+
+const NO_PEER_QUORUM: &str = "Cluster quorum is not met. Changing peers is not allowed in this state";
+
+/// Adds a host to the cluster.
+///
+/// # Errors
+/// GlusterFS's words for what is in the way.
+pub async fn probe(daemon: &Daemon, request: &OldDict) -> Result<ProbeDone, OpError> {
+    let host = text(request, "hostname")?.to_string();
+    let port = request.get_i32("port").unwrap_or(i32::from(daemon.port()));
+    if daemon.volumes_follow_server_quorum() && !daemon.has_server_quorum() {
+        return Err(error(probe_code::QUORUM_NOT_MET, NO_PEER_QUORUM));
+    }
+    // Nobody is needed to find out that a probe is not.
+    if hosts::node_of(daemon, &host).await == Some(daemon.node().uuid) {
+        return Ok(localhost());
+    }
+    let _transaction = daemon.transaction("").await.map_err(no_peer_quorum)?;
+    let probed = daemon.cluster().probe(&host).await;
+    let done = probed.map_err(|why| refusal(&host, &why))?;
+    daemon.follow().await?;
+    daemon.await_peers(daemon.cluster().state().revision).await;
+    Ok(match done {
+        Probed::Added(peer) | Probed::NewName(peer) => {
+            tracing::info!("peer {} ({}) is in the cluster", peer.uuid, host);
+            ProbeDone {
+                number: 0,
+                said: String::new(),
+            }
+        }
+        Probed::AlreadyMember(_) => ProbeDone {
+            number: probe_code::FRIEND,
+            said: format!("Host {host} port {port} already in peer list"),
+        },
+        Probed::Localhost => localhost(),
     })
 }
 
-/// Nothing can be detached from a pool of one.
-pub(super) async fn detach(request: &OldDict) -> OpResult {
-    let host = text(request, "hostname")?.to_string();
-    if is_this_node(&host).await {
-        return Err(OpError {
-            errno: 1,
-            text: format!("{host} is localhost"),
-        });
+fn localhost() -> ProbeDone {
+    ProbeDone {
+        number: probe_code::LOCALHOST,
+        said: "Probe on localhost not needed".into(),
     }
-    Err(OpError {
-        errno: Errno::ENOENT.0,
-        text: format!("{host} is not part of cluster"),
-    })
 }
 
-async fn is_this_node(host: &str) -> bool {
-    let host = host.to_string();
-    let resolve = move || {
-        (host.as_str(), 0)
-            .to_socket_addrs()
-            .is_ok_and(|mut a| a.any(|a| is_local_address(a.ip())))
+/// A change of peers that has no majority has words of its own.
+fn no_peer_quorum(why: OpError) -> OpError {
+    match why == OpError::no_quorum() {
+        true => error(probe_code::QUORUM_NOT_MET, NO_PEER_QUORUM),
+        false => why,
+    }
+}
+
+fn refusal(host: &str, why: &ProbeError) -> OpError {
+    tracing::error!("probe of {host}: {why}");
+    match why {
+        ProbeError::Unresolved(_) | ProbeError::Unreachable(_) => {
+            let errno = Errno::ENOTCONN;
+            error(errno.0, format!("Probe returned with {errno}"))
+        }
+        ProbeError::AnotherCluster | ProbeError::HasVolumes => error(
+            probe_code::ANOTHER_CLUSTER,
+            format!("{host} is either already part of another cluster or having volumes configured"),
+        ),
+        ProbeError::Cluster(ClusterError::NoQuorum) => error(probe_code::QUORUM_NOT_MET, NO_PEER_QUORUM),
+        other => error(
+            probe_code::ADD_FAILED,
+            format!("Failed to add peer information on {host}: {other}"),
+        ),
+    }
+}
+
+/// Takes a host out of the cluster.
+pub(super) async fn detach(daemon: &Daemon, request: &OldDict) -> OpResult {
+    let host = text(request, "hostname")?.to_string();
+    let force = super::forced(request);
+    let not_friend = || error(detach_code::NOT_FRIEND, format!("{host} is not part of cluster"));
+    let node = hosts::node_of(daemon, &host).await.ok_or_else(not_friend)?;
+    if node == daemon.node().uuid {
+        return Err(error(detach_code::LOCALHOST, format!("{host} is localhost")));
+    }
+    let no_quorum = |why: OpError| match why == OpError::no_quorum() {
+        true => error(detach_code::QUORUM_NOT_MET, NO_PEER_QUORUM),
+        false => why,
     };
-    rt::blocking(resolve).await.unwrap_or(false)
+    let _transaction = daemon.transaction("").await.map_err(no_quorum)?;
+    let others = daemon.other_peers();
+    let up = |uuid| daemon.cluster().connected(uuid);
+    if !force && others.iter().any(|peer| !up(peer.uuid)) {
+        let text = "One of the peers is probably down. Check with 'peer status'";
+        return Err(error(detach_code::FRIEND_DOWN, text));
+    }
+    let mut volumes = daemon.volume_names().into_iter().filter_map(|name| daemon.volume(&name));
+    if volumes.any(|volume| volume.bricks.iter().any(|brick| brick.node == node)) {
+        return Err(error(
+            detach_code::BRICK_EXIST,
+            format!(
+                "Peer {host} hosts one or more bricks. If the peer is in not recoverable state then use either \
+                 replace-brick or remove-brick command with force to remove all bricks from the peer and attempt the \
+                 peer detach again."
+            ),
+        ));
+    }
+    if !force && daemon.volumes_follow_server_quorum() && !daemon.has_server_quorum() {
+        return Err(error(detach_code::QUORUM_NOT_MET, NO_PEER_QUORUM));
+    }
+    match daemon.cluster().detach(node, force).await {
+        Ok(()) => {}
+        Err(ClusterError::NoQuorum) => return Err(error(detach_code::QUORUM_NOT_MET, NO_PEER_QUORUM)),
+        Err(ClusterError::NoPeer(_)) => return Err(not_friend()),
+        Err(why) => return Err(OpError::new(why.to_string())),
+    }
+    daemon.follow().await?;
+    daemon.await_peers(daemon.cluster().state().revision).await;
+    Ok(OldDict::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_glusterfs_words() {
+        let text = |why: ProbeError| refusal("w9", &why);
+        let unreachable = text(ProbeError::Unreachable("no route".into()));
+        assert_eq!(
+            (unreachable.errno, unreachable.text.as_str()),
+            (107, "Probe returned with Transport endpoint is not connected")
+        );
+        let other = "w9 is either already part of another cluster or having volumes configured";
+        assert_eq!(text(ProbeError::AnotherCluster).text, other);
+        assert_eq!(text(ProbeError::HasVolumes), error(3, other));
+        let quorum = text(ProbeError::Cluster(ClusterError::NoQuorum));
+        assert_eq!(quorum, error(8, NO_PEER_QUORUM));
+    }
 }

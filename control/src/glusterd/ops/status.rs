@@ -1,11 +1,12 @@
 //! `volume status` in its forms, and `volume profile`.
 
-use datapath::wire::OldDict;
 use datapath::wire::brickop::{BrickOpReq, BrickOpRsp, Proc};
+use datapath::wire::{Gfid, OldDict};
 
 use super::super::brickdir;
 use super::super::daemon::{Daemon, ProcessStatus};
 use super::super::model::{Brick, OpError, Volume};
+use super::super::node;
 use super::{OpResult, named_volume, options, text, with_volume_id};
 use crate::rt;
 
@@ -49,48 +50,80 @@ pub(super) async fn status(daemon: &Daemon, mut request: OldDict) -> OpResult {
         0 => None,
         _ => Some(restricted_brick(&volume, text(&request, "brick")?)?),
     };
-    request
-        .set_int("type", -1)
-        .set_int("hot_brick_count", -1)
-        .set_int("tasks", 0);
-    let mut shown = Shown::default();
-    if cmd & (command::SHD | command::TASKS) == 0 {
-        for index in (0..volume.bricks.len()).filter(|i| only.is_none_or(|o| o == *i)) {
-            show_brick(daemon, &volume, index, cmd, &mut request).await;
-            shown.bricks(index);
-        }
-    }
-    let whole = cmd & (command::ASK_BRICK | command::DETAIL | command::TASKS) == 0 && only.is_none();
-    if whole && volume.wants_shd() {
-        show_shd(daemon, &volume, shown.next, &mut request);
-        shown.others += 1;
-    } else if cmd & command::SHD != 0 {
+    let shd_only = cmd & command::SHD != 0;
+    if shd_only && !volume.wants_shd() {
         return Err(OpError::new(format!(
             "Self-heal Daemon is disabled for volume {}",
             volume.name
         )));
     }
+    let mut ask = request.clone();
+    if let Some(only) = only {
+        ask.set_int(ONLY, i128::try_from(only).unwrap_or(0));
+    }
+    let parts = super::collect(daemon, node::STATUS, &ask, "Commit").await?;
     request
-        .set_int("count", shown.count + shown.others)
-        .set_int("other-count", shown.others)
-        .set_int("brick-index-max", i128::try_from(shown.next).unwrap_or(0) - 1);
+        .set_int("type", -1)
+        .set_int("hot_brick_count", -1)
+        .set_int("tasks", 0);
+    gather(daemon, &volume, parts, &mut request);
     Ok(with_volume_id(request, &volume))
 }
 
-/// What has been shown so far.
-#[derive(Default)]
-struct Shown {
-    count: i32,
-    others: i32,
-    /// The index after the highest one.
-    next: usize,
+/// Which brick alone is asked for, in the requests between nodes.
+const ONLY: &str = "only-brick";
+/// Prefix of the self-heal daemon's keys in the answer of a node.
+const SHD_PREFIX: &str = "shd";
+
+/// Puts the parts of the nodes together: bricks at their places, then the self-heal daemons. Bricks of nodes that did
+/// not answer are missing, as with GlusterFS.
+fn gather(daemon: &Daemon, volume: &Volume, parts: Vec<(Gfid, OldDict)>, reply: &mut OldDict) {
+    let (mut count, mut others) = (0, 0);
+    let last = parts
+        .iter()
+        .flat_map(|(_, part)| (0..volume.bricks.len()).filter(|i| part.contains(&format!("brick{i}.hostname"))))
+        .max();
+    let next = last.map_or(0, |last| last + 1);
+    for (node, part) in parts {
+        count += (0..volume.bricks.len())
+            .filter(|i| part.contains(&format!("brick{i}.hostname")))
+            .count();
+        let shd = format!("brick{}", next + others);
+        merge(reply, &part, |key| match key.strip_prefix(SHD_PREFIX) {
+            Some(rest) if rest.starts_with('.') => format!("{shd}{rest}"),
+            _ => key.to_string(),
+        });
+        if part.contains(&format!("{SHD_PREFIX}.hostname")) {
+            reply.set_str(format!("{shd}.path"), &daemon.peer_name(node));
+            others += 1;
+        }
+    }
+    let number = |n: usize| i128::try_from(n).unwrap_or(0);
+    reply
+        .set_int("count", number(count + others))
+        .set_int("other-count", number(others))
+        .set_int("brick-index-max", number(next) - 1);
 }
 
-impl Shown {
-    fn bricks(&mut self, index: usize) {
-        self.count += 1;
-        self.next = index + 1;
+/// This node's part: its bricks, and its self-heal daemon.
+pub(super) async fn local_status(daemon: &Daemon, request: OldDict) -> OpResult {
+    let cmd = request.get_i32("cmd").unwrap_or(0);
+    let volume = named_volume(daemon, &request)?;
+    let only = request.get_u64(ONLY).and_then(|only| usize::try_from(only).ok());
+    let mut part = OldDict::new();
+    if cmd & (command::SHD | command::TASKS) == 0 {
+        for (index, brick) in volume.bricks.iter().enumerate() {
+            if daemon.is_local(brick) && only.is_none_or(|only| only == index) {
+                show_brick(daemon, &volume, index, &request, &mut part).await;
+            }
+        }
     }
+    let whole = cmd & (command::ASK_BRICK | command::DETAIL | command::TASKS) == 0 && only.is_none();
+    let has_brick = volume.bricks.iter().any(|brick| daemon.is_local(brick));
+    if whole && has_brick && volume.wants_shd() {
+        show_shd(daemon, &volume, &mut part);
+    }
+    Ok(part)
 }
 
 fn all_names(daemon: &Daemon, mut request: OldDict) -> OldDict {
@@ -116,14 +149,15 @@ fn set_process(reply: &mut OldDict, prefix: &str, status: ProcessStatus, port: u
         .set_int(format!("{prefix}.status"), i32::from(status.online));
 }
 
-async fn show_brick(daemon: &Daemon, volume: &Volume, index: usize, cmd: i32, reply: &mut OldDict) {
+async fn show_brick(daemon: &Daemon, volume: &Volume, index: usize, request: &OldDict, reply: &mut OldDict) {
     let Some(brick) = volume.bricks.get(index) else { return };
+    let cmd = request.get_i32("cmd").unwrap_or(0);
     let prefix = format!("brick{index}");
     reply
         .set_str(format!("{prefix}.hostname"), &brick.host)
         .set_str(format!("{prefix}.path"), &brick.path)
         .set_str(format!("{prefix}.peerid"), &brick.node.to_string());
-    let status = daemon.brick_status(&volume.name, index);
+    let status = daemon.brick_status(&volume.name, &brick.path);
     // The volume was read before; the port of a brick that has restarted since is the registered one.
     let port = daemon.portmap().port_of(&brick.path).unwrap_or(brick.port);
     set_process(reply, &prefix, status, port);
@@ -131,7 +165,7 @@ async fn show_brick(daemon: &Daemon, volume: &Volume, index: usize, cmd: i32, re
         show_file_system(brick, &prefix, reply).await;
     }
     if cmd & command::ASK_BRICK != 0 && status.online {
-        match ask_brick(daemon, volume, index, brick, reply).await {
+        match ask_brick(daemon, volume, brick, request).await {
             Ok(answer) => merge(reply, &answer, |key| format!("{prefix}.{key}")),
             Err(why) => tracing::warn!("status of {}: {why}", brick.label()),
         }
@@ -141,11 +175,10 @@ async fn show_brick(daemon: &Daemon, volume: &Volume, index: usize, cmd: i32, re
 async fn ask_brick(
     daemon: &Daemon,
     volume: &Volume,
-    index: usize,
     brick: &Brick,
     request: &OldDict,
 ) -> Result<OldDict, String> {
-    let process = daemon.brick_process(&volume.name, index).ok_or("it is not running")?;
+    let process = daemon.brick_process(&volume.name, &brick.path).ok_or("it is not running")?;
     let mut input = OldDict::new();
     for key in ["cmd-str", "cmd", "volname"] {
         if let Some(value) = request.get(key) {
@@ -215,13 +248,11 @@ async fn show_file_system(brick: &Brick, prefix: &str, reply: &mut OldDict) {
     }
 }
 
-fn show_shd(daemon: &Daemon, volume: &Volume, index: usize, reply: &mut OldDict) {
-    let prefix = format!("brick{index}");
+fn show_shd(daemon: &Daemon, volume: &Volume, reply: &mut OldDict) {
     reply
-        .set_str(format!("{prefix}.hostname"), "Self-heal Daemon")
-        .set_str(format!("{prefix}.path"), "localhost")
-        .set_str(format!("{prefix}.peerid"), &daemon.node().uuid.to_string());
-    set_process(reply, &prefix, daemon.shd_status(&volume.name), 0);
+        .set_str(format!("{SHD_PREFIX}.hostname"), "Self-heal Daemon")
+        .set_str(format!("{SHD_PREFIX}.peerid"), &daemon.node().uuid.to_string());
+    set_process(reply, SHD_PREFIX, daemon.shd_status(&volume.name), 0);
 }
 
 /// `op` of a profile request.
@@ -233,7 +264,7 @@ const PROFILE_OPTIONS: [&str; 2] = ["diagnostics.latency-measurement", "diagnost
 
 /// Switches profiling, or collects what the bricks have counted.
 pub(super) async fn profile(daemon: &Daemon, mut request: OldDict) -> OpResult {
-    let _transaction = daemon.transaction().await;
+    let _transaction = daemon.transaction(text(&request, "volname")?).await?;
     let mut volume = named_volume(daemon, &request)?;
     if !volume.is_started() {
         return Err(OpError::new(format!("Volume {} is not started.", volume.name)));
@@ -258,18 +289,38 @@ pub(super) async fn profile(daemon: &Daemon, mut request: OldDict) -> OpResult {
                 .retain(|(key, _)| !PROFILE_OPTIONS.contains(&key.as_str()));
             options::apply(daemon, &volume).await?;
         }
-        Some(PROFILE_INFO) => count = collect_profile(daemon, &volume, &mut request).await,
+        Some(PROFILE_INFO) => count = collect_profile(daemon, &mut request).await?,
         other => return Err(OpError::new(format!("profile has no operation {other:?}"))),
     }
     request.set_int("count", count);
     Ok(with_volume_id(request, &volume))
 }
 
-async fn collect_profile(daemon: &Daemon, volume: &Volume, request: &mut OldDict) -> i32 {
+async fn collect_profile(daemon: &Daemon, request: &mut OldDict) -> Result<i32, OpError> {
+    let mut count = 0;
+    for (_, part) in super::collect(daemon, node::PROFILE, request, "Commit").await? {
+        let bricks = part.get_i32("count").unwrap_or(0);
+        // A node numbers its bricks from 1.
+        merge(request, &part, |key| match key.split_once('-') {
+            Some((number, rest)) => match number.parse::<i32>() {
+                Ok(number) => format!("{}-{rest}", number.saturating_add(count)),
+                Err(_) => key.to_string(),
+            },
+            None => key.to_string(),
+        });
+        count = count.saturating_add(bricks);
+    }
+    Ok(count)
+}
+
+/// This node's part of a profile.
+pub(super) async fn local_profile(daemon: &Daemon, request: OldDict) -> OpResult {
+    let volume = named_volume(daemon, &request)?;
+    let mut part = OldDict::new();
     let mut count = 0;
     let input = request.serialize();
-    for (index, brick) in volume.bricks.iter().enumerate() {
-        let Some(process) = daemon.brick_process(&volume.name, index) else {
+    for brick in volume.bricks.iter().filter(|brick| daemon.is_local(brick)) {
+        let Some(process) = daemon.brick_process(&volume.name, &brick.path) else {
             continue;
         };
         let call = BrickOpReq {
@@ -280,11 +331,12 @@ async fn collect_profile(daemon: &Daemon, volume: &Volume, request: &mut OldDict
         match process.call(Proc::XlatorInfo, call).await.and_then(checked) {
             Ok(answer) => {
                 count += 1;
-                request.set_str(format!("{count}-brick"), &brick.label());
-                merge(request, &answer, |key| format!("{count}-{key}"));
+                part.set_str(format!("{count}-brick"), &brick.label());
+                merge(&mut part, &answer, |key| format!("{count}-{key}"));
             }
             Err(why) => tracing::warn!("profile of {}: {why}", brick.label()),
         }
     }
-    count
+    part.set_int("count", count);
+    Ok(part)
 }

@@ -15,6 +15,8 @@ use crate::rpc::{Call, Program, ProgramId, Refusal};
 
 /// `flags` of LIST_FRIENDS: the whole pool, this node included.
 const POOL: i32 = 2;
+/// `stateId` of a peer that belongs to the cluster (wire-protocol.md 2.8).
+const PEER_IN_CLUSTER: i32 = 3;
 
 pub(super) struct Cli {
     daemon: Daemon,
@@ -57,11 +59,11 @@ impl Cli {
         let request: CliReq = arguments(call)?;
         let command = request.dict.get_str("cmd-str").map(str::to_string);
         let result = match procedure {
-            Proc::Probe => ops::peers::probe(&request.dict)
+            Proc::Probe => ops::peers::probe(&self.daemon, &request.dict)
                 .await
-                .map(|errno| (errno, "Probe on localhost not needed", OldDict::new())),
+                .map(|done| (done.number, done.said, OldDict::new())),
             _ => match ops::run(&self.daemon, procedure, request.dict).await {
-                Some(result) => result.map(|dict| (0, "", dict)),
+                Some(result) => result.map(|dict| (0, String::new(), dict)),
                 None => {
                     tracing::warn!("{}: {} is not available", call.peer.address(), procedure.name());
                     return Err(Refusal::ProcUnavail);
@@ -90,18 +92,35 @@ impl Cli {
         })
     }
 
-    /// The pool: so far this node alone.
+    /// The other nodes, or with [`POOL`] all nodes, this one last.
     fn friends(&self, flags: i32) -> OldDict {
+        let daemon = &self.daemon;
         let mut friends = OldDict::new();
-        if flags != POOL {
-            friends.set_int("count", 0);
-            return friends;
+        let peers = daemon.other_peers();
+        for (index, peer) in peers.iter().enumerate() {
+            let key = |name: &str| format!("friend{}.{name}", index + 1);
+            let primary = daemon.peer_name(peer.uuid);
+            friends
+                .set_str(key("uuid"), &peer.uuid.to_string())
+                .set_str(key("hostname"), &primary)
+                .set_int(key("port"), peer.port)
+                .set_int(key("stateId"), PEER_IN_CLUSTER)
+                .set_str(key("state"), "Peer in Cluster")
+                .set_int(key("connected"), i32::from(daemon.cluster().connected(peer.uuid)));
+            for (number, name) in peer.hostnames.iter().enumerate() {
+                friends.set_str(key(&format!("hostname{number}")), name);
+            }
+            friends.set_int(key("hostname_count"), i128::try_from(peer.hostnames.len()).unwrap_or(0));
         }
-        friends
-            .set_int("count", 1)
-            .set_int("friend1.connected", 1)
-            .set_str("friend1.hostname", "localhost")
-            .set_str("friend1.uuid", &self.daemon.node().uuid.to_string());
+        let mut count = peers.len();
+        if flags == POOL {
+            count += 1;
+            friends
+                .set_int(format!("friend{count}.connected"), 1)
+                .set_str(format!("friend{count}.hostname"), "localhost")
+                .set_str(format!("friend{count}.uuid"), &daemon.node().uuid.to_string());
+        }
+        friends.set_int("count", i128::try_from(count).unwrap_or(0));
         friends
     }
 }

@@ -40,6 +40,10 @@ impl Handshake {
             Ok((text, located)) => {
                 tracing::info!("{} was given the volfile {key} ({})", call.peer.address(), located.file);
                 let mut xdata = OldDict::new();
+                let servers = self.other_servers();
+                if !servers.is_empty() {
+                    xdata.set_str("cluster.brick-vol-servers", &servers);
+                }
                 if let Some(pid_file) = located.pid_file {
                     xdata.set_str("pidfile", &pid_file);
                 }
@@ -63,6 +67,16 @@ impl Handshake {
             }
         };
         reply(&answer)
+    }
+
+    /// The other servers that are connected now, for clients whose server goes away: "w2:24007 w3:24007 ".
+    fn other_servers(&self) -> String {
+        let daemon = &self.0;
+        let peers = daemon.other_peers().into_iter();
+        let connected = peers.filter(|peer| daemon.cluster().connected(peer.uuid));
+        connected
+            .map(|peer| format!("{}:{} ", daemon.peer_name(peer.uuid), peer.port))
+            .collect()
     }
 
     async fn volfile(&self, key: &str, xdata: &OldDict, trusted: bool) -> Result<(String, Located), (i32, i32)> {

@@ -15,12 +15,18 @@ use crate::rpc::{Call, Program, ProgramId, Refusal, Server};
 
 /// The servers for TCP and for the unix socket. They differ in which commands they take: on TCP only those that
 /// change nothing.
+///
+/// The cluster's own programs are served on TCP, where peers connect.
 pub fn servers(daemon: &Daemon) -> (Server, Server) {
     let make = |read_only: bool| {
         let cli: Rc<dyn Program> = Rc::new(cli::Cli::new(daemon.clone(), read_only));
         let portmap: Rc<dyn Program> = Rc::new(portmap::Portmap::new(daemon.clone()));
         let handshake: Rc<dyn Program> = Rc::new(handshake::Handshake::new(daemon.clone()));
-        Server::new(vec![cli, portmap, handshake])
+        let mut programs = vec![cli, portmap, handshake];
+        if read_only {
+            programs.extend(daemon.cluster().programs());
+        }
+        Server::new(programs)
     };
     (make(true), make(false))
 }

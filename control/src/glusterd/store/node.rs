@@ -17,6 +17,8 @@ pub struct NodeInfo {
     pub op_version: u32,
 }
 
+/// `state` of a peer that belongs to the cluster (wire-protocol.md 2.8).
+const PEER_IN_CLUSTER: &str = "3";
 /// The key in `options` that counts its changes.
 const OPTION_VERSION: &str = "global-option-version";
 
@@ -87,6 +89,34 @@ impl Store {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Stores what is known of the other nodes, one file each, and removes the files of nodes that are gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn save_peers<'a>(&self, peers: impl Iterator<Item = (Gfid, &'a [String])>) -> Result<(), StoreError> {
+        let directory = self.paths.workdir.join("peers");
+        let mut kept = Vec::new();
+        for (uuid, hostnames) in peers {
+            let mut pairs = vec![("uuid".to_string(), uuid.to_string()), ("state".into(), PEER_IN_CLUSTER.into())];
+            let names = hostnames.iter().enumerate();
+            pairs.extend(names.map(|(i, name)| (format!("hostname{}", i + 1), name.clone())));
+            let text = key_value_text(pairs.iter().map(|(key, value)| (key.as_str(), value.clone())));
+            let path = directory.join(uuid.to_string());
+            if std::fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
+                write_atomically(&path, text.as_bytes())?;
+            }
+            kept.push(path);
+        }
+        let io = |e| StoreError::io(&directory, e);
+        for entry in std::fs::read_dir(&directory).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            if !kept.contains(&path) {
+                std::fs::remove_file(&path).map_err(|e| StoreError::io(&path, e))?;
+            }
+        }
+        Ok(())
     }
 
     /// Stores the settings of the whole cluster.

@@ -180,6 +180,18 @@ impl Store {
         }
     }
 
+    /// Removes one file below the volume's directory, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove_volume_file(&self, volume: &str, name: &str) -> Result<(), StoreError> {
+        let path = self.paths.volume(volume).join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::io(&path, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Forgets a volume. `info` goes first, so that an interruption leaves no half volume.
     ///
     /// # Errors
