@@ -2,7 +2,7 @@
 
 use datapath::wire::OldDict;
 
-use super::words::{CREATE, WordError};
+use super::words::{CREATE, Pattern, WordError};
 
 /// A volume to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,14 +68,21 @@ pub(super) fn parse(words: &[&str]) -> Result<CreateArgs, WordError> {
     if bricks.is_empty() {
         return Err(WordError::usage(&CREATE));
     }
-    for brick in bricks {
-        let brick = check_brick(brick)?;
-        if args.bricks.contains(&brick) {
-            return Err(WordError::because(&CREATE, format!("Found duplicate exports {brick}")));
-        }
-        args.bricks.push(brick);
-    }
+    args.bricks = brick_words(bricks, &CREATE)?;
     Ok(args)
+}
+
+/// Bricks to be made, cleaned; complaints go with the usage of the command.
+pub(super) fn brick_words(words: &[&str], pattern: &Pattern) -> Result<Vec<String>, WordError> {
+    let mut bricks = Vec::new();
+    for word in words {
+        let brick = check_brick(word, pattern)?;
+        if bricks.contains(&brick) {
+            return Err(WordError::because(pattern, format!("Found duplicate exports {brick}")));
+        }
+        bricks.push(brick);
+    }
+    Ok(bricks)
 }
 
 fn keywords<'a, 'b>(mut rest: &'a [&'b str], args: &mut CreateArgs) -> Result<&'a [&'b str], WordError> {
@@ -130,10 +137,10 @@ fn check_name(name: &str) -> Result<(), WordError> {
 }
 
 /// `HOST:/absolute/path`, the path cleaned of doubled and trailing slashes.
-fn check_brick(brick: &str) -> Result<String, WordError> {
+fn check_brick(brick: &str, pattern: &Pattern) -> Result<String, WordError> {
     let wrong = || {
         let message = format!("Wrong brick type: {brick}, use <HOSTNAME>:<export-dir-abs-path>");
-        Err(WordError::because(&CREATE, message))
+        Err(WordError::because(pattern, message))
     };
     let Some((host, path)) = brick.rsplit_once(':') else {
         return wrong();
@@ -144,7 +151,7 @@ fn check_brick(brick: &str) -> Result<String, WordError> {
     if is_local_name(host) {
         let message = "Please provide a valid hostname/ip other than localhost, 127.0.0.1 or loopback address \
                        (0.0.0.0 to 0.255.255.255).";
-        return Err(WordError::because(&CREATE, message));
+        return Err(WordError::because(pattern, message));
     }
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     Ok(format!("{host}:/{}", parts.join("/")))

@@ -76,6 +76,7 @@ pub(super) fn options() -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bricks::Verb;
     use super::super::options::{self, Instead};
     use super::super::words::{self, Command, WordError};
     use super::*;
@@ -91,6 +92,13 @@ mod tests {
             Command::PeerStatus => "peer status",
             Command::PoolList => "pool list",
             Command::Create(_) => "volume create",
+            Command::Bricks(change) => match change.verb {
+                Verb::Add => "volume add-brick",
+                Verb::Remove => "volume remove-brick",
+                Verb::Replace => "volume replace-brick",
+                Verb::ResetStart | Verb::ResetCommit | Verb::ResetCommitForce => "volume reset-brick",
+            },
+            Command::Statedump { .. } => "volume statedump",
             Command::Start { .. } => "volume start",
             Command::Stop { .. } => "volume stop",
             Command::Delete { .. } => "volume delete",

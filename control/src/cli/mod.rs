@@ -3,6 +3,7 @@
 //! Text in, requests to the management daemon, text out. Nothing here changes a volume by itself.
 
 mod ask;
+mod bricks;
 mod create;
 mod daemon;
 pub mod heal;

@@ -128,6 +128,10 @@ pub(super) async fn run(command: Command, options: &Options) -> Answer {
     }
 }
 
+const SPLIT_BRAIN_QUESTION: &str = "Replica 2 volumes are prone to split-brain. Use Arbiter or Replica 3 to avoid \
+    this. See: http://docs.gluster.org/en/latest/Administrator-Guide/Split-brain-and-ways-to-deal-with-it/.\nDo you still \
+    want to continue?\n";
+
 /// Asks before commands that take data away; `Some` is the answer of a user who does not want to.
 fn confirm(command: &Command, options: &Options) -> Option<Answer> {
     let question = match command {
@@ -141,10 +145,10 @@ fn confirm(command: &Command, options: &Options) -> Option<Answer> {
              other active peers in the trusted storage pool to ensure client gets notification on any changes done on \
              the gluster configuration and if the same has been done do you want to proceed?"
         }
+        Command::Bricks(change) if change.question().is_some() => change.question().unwrap_or_default(),
+        Command::Bricks(change) if change.is_prone_to_split_brain() => SPLIT_BRAIN_QUESTION,
         Command::Create(args) if args.is_prone_to_split_brain() && !args.force => {
-            "Replica 2 volumes are prone to split-brain. Use Arbiter or Replica 3 to avoid this. See: \
-             http://docs.gluster.org/en/latest/Administrator-Guide/Split-brain-and-ways-to-deal-with-it/.\nDo you still \
-             want to continue?\n"
+            SPLIT_BRAIN_QUESTION
         }
         _ => return None,
     };
@@ -153,6 +157,7 @@ fn confirm(command: &Command, options: &Options) -> Option<Answer> {
     }
     Some(match command {
         Command::Create(_) => word_error(&WordError::usage(&super::words::CREATE)),
+        Command::Bricks(change) if change.is_prone_to_split_brain() => word_error(&WordError::usage(change.pattern())),
         _ => Answer::default(),
     })
 }
@@ -178,6 +183,11 @@ async fn talk(command: Command, options: &Options) -> Result<Answer> {
             ))
         }
         Command::Create(args) => create(&daemon, &args, xml).await,
+        Command::Bricks(change) => {
+            let reply = daemon.call(change.procedure(), change.to_dict()).await?;
+            Ok(change.answer(&reply, xml))
+        }
+        Command::Statedump { volume, options } => statedump(&daemon, &volume, &options).await,
         Command::Start { volume, force } => {
             let dict = OldDict::new()
                 .with_str("volname", &volume)
@@ -229,6 +239,18 @@ async fn talk(command: Command, options: &Options) -> Result<Answer> {
         Command::Heal { volume, op } => volume_heal(&daemon, &volume, &op, options).await,
         Command::Help | Command::VolumeHelp | Command::PeerHelp => Ok(Answer::default()),
     }
+}
+
+async fn statedump(daemon: &Daemon, volume: &str, options: &[String]) -> Result<Answer> {
+    let dict = OldDict::new()
+        .with_str("volname", volume)
+        .with_str("options", &options.join(" "))
+        .with_int("option_cnt", options.len() as u64);
+    let reply = daemon.call(Proc::StatedumpVolume, dict).await?;
+    Ok(match reply.ok() {
+        true => Answer::out("volume statedump: success\n"),
+        false => Answer::err(failed("volume statedump", &reply.op_errstr)),
+    })
 }
 
 async fn friends(daemon: &Daemon, pool: bool, xml: bool) -> Result<Answer> {

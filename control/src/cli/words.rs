@@ -2,6 +2,7 @@
 //!
 //! Pure: turns words into a [`Command`] or a [`WordError`] that carries GlusterFS's own text. Nothing is asked or sent.
 
+use super::bricks::{self, BrickChange};
 use super::create::{self, CreateArgs};
 
 /// Spelling and one-line help of a command, as `volume help` and the usage messages print them.
@@ -10,7 +11,7 @@ pub(super) struct Pattern {
     pub(super) help: &'static str,
 }
 
-const fn pattern(spelling: &'static str, help: &'static str) -> Pattern {
+pub(super) const fn pattern(spelling: &'static str, help: &'static str) -> Pattern {
     Pattern { spelling, help }
 }
 
@@ -46,6 +47,11 @@ const SET_GROUP: Pattern = pattern(
      /var/lib/glusterd/groups containing one key value pair per line",
 );
 const START: Pattern = pattern("volume start <VOLNAME> [force]", "start volume specified by <VOLNAME>");
+const STATEDUMP: Pattern = pattern(
+    "volume statedump <VOLNAME> [[nfs|quotad] [all|mem|iobuf|callpool|priv|fd|inode|history]... | [client \
+     <hostname:process-id>]]",
+    "perform statedump on bricks",
+);
 const STATUS: Pattern = pattern(
     "volume status [all | <VOLNAME> [nfs|shd|<BRICK>|quotad]] [detail|clients|mem|inode|fd|callpool|tasks|client-list]",
     "display status of all or specified volume(s)/brick",
@@ -65,6 +71,7 @@ const POOL_LIST: Pattern = pattern("pool list", "list all the nodes in the pool 
 
 /// The commands of `volume help`, in its order.
 pub(super) const VOLUME_COMMANDS: &[&Pattern] = &[
+    &bricks::ADD,
     &CREATE,
     &DELETE,
     &GET,
@@ -72,10 +79,14 @@ pub(super) const VOLUME_COMMANDS: &[&Pattern] = &[
     &VOLUME_HELP,
     &INFO,
     &LIST,
+    &bricks::REMOVE,
+    &bricks::REPLACE,
     &RESET,
+    &bricks::RESET,
     &SET,
     &SET_GROUP,
     &START,
+    &STATEDUMP,
     &STATUS,
     &STOP,
 ];
@@ -172,6 +183,11 @@ pub(super) enum Command {
     PeerStatus,
     PoolList,
     Create(CreateArgs),
+    Bricks(BrickChange),
+    Statedump {
+        volume: String,
+        options: Vec<String>,
+    },
     Start {
         volume: String,
         force: bool,
@@ -252,7 +268,6 @@ type Parsed = Result<Command, WordError>;
 
 /// Commands of GlusterFS that this program knows of and does not carry out.
 const OTHER_VOLUME_COMMANDS: &[&str] = &[
-    "add-brick",
     "barrier",
     "bitrot",
     "clear-locks",
@@ -262,10 +277,6 @@ const OTHER_VOLUME_COMMANDS: &[&str] = &[
     "profile",
     "quota",
     "rebalance",
-    "remove-brick",
-    "replace-brick",
-    "reset-brick",
-    "statedump",
     "sync",
     "top",
     "rename",
@@ -321,6 +332,15 @@ fn volume(words: &[&str]) -> Parsed {
     match words {
         ["help"] => Ok(Command::VolumeHelp),
         ["create", rest @ ..] => create::parse(rest).map(Command::Create),
+        ["add-brick", rest @ ..] => bricks::add(rest).map(Command::Bricks),
+        ["remove-brick", rest @ ..] => bricks::remove(rest).map(Command::Bricks),
+        ["replace-brick", rest @ ..] => bricks::replace(rest).map(Command::Bricks),
+        ["reset-brick", rest @ ..] => bricks::reset(rest).map(Command::Bricks),
+        ["statedump", volume, options @ ..] => Ok(Command::Statedump {
+            volume: (*volume).to_owned(),
+            options: options.iter().map(|word| (*word).to_owned()).collect(),
+        }),
+        ["statedump"] => Err(WordError::usage(&STATEDUMP)),
         ["start", rest @ ..] => forced(rest, &START).map(|(volume, force)| Command::Start { volume, force }),
         ["stop", rest @ ..] => forced(rest, &STOP).map(|(volume, force)| Command::Stop { volume, force }),
         ["delete", volume] => Ok(Command::Delete {

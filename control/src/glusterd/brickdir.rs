@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use datapath::brick::store::{StoreError, check_new_brick, init_brick, remove_brick_marks};
 use datapath::errno::Errno;
+use datapath::replicate::pending::{Counters, Slot};
 use datapath::sys::fs::{StatVfs, fstatvfs};
 use datapath::sys::xattr;
 use datapath::wire::Gfid;
@@ -155,6 +156,35 @@ pub fn claim(path: &str, volume: Gfid) -> Result<(), OpError> {
     let failed = |e: StoreError| OpError::new(e.to_string());
     remove_brick_marks(directory).map_err(failed)?;
     init_brick(directory, volume).map_err(failed)
+}
+
+/// Marks the root directory of a new brick of a volume that has data: its entries are not to be trusted.
+///
+/// # Errors
+/// What the file system gave.
+pub fn mark_dirty(path: &str) -> Result<(), OpError> {
+    let failed = |e: Errno| OpError::new(format!("{path} cannot be marked as new: {e}"));
+    let directory = File::open(path).map_err(|e| failed(e.into()))?;
+    let dirty = Counters::in_slot(Slot::Entry, 1).to_bytes();
+    xattr::fset(&directory, b"trusted.afr.dirty", &dirty, 0).map_err(failed)
+}
+
+/// Whether the directory of a brick that is to be reset can be taken: without force not if it still is the brick.
+///
+/// # Errors
+/// GlusterFS's text.
+pub fn check_reset(path: &str, volume: Gfid, force: bool) -> Result<(), OpError> {
+    let Ok(directory) = File::open(path) else {
+        // It is made anew.
+        return Ok(());
+    };
+    match xattr::fget(&directory, VOLUME_ID) {
+        Ok(found) if !force || found != volume.0 => Err(OpError::new(
+            "Brick not available.It may be containing or be contained by an existing brick.Use 'force' option to \
+             override this.",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Takes the marks of this volume off a brick's directory again; those of another volume stay.

@@ -1,5 +1,6 @@
 //! The management daemon: volumes and their files, options, brick supervision, the management programs.
 
+pub mod blame;
 pub mod brickdir;
 pub mod config;
 pub mod daemon;

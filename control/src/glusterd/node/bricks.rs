@@ -48,12 +48,32 @@ pub struct Prepared {
 /// # Errors
 /// GlusterFS's text for what is wrong. What was made is taken back.
 pub async fn prepare(daemon: &Daemon, bricks: &[NewBrick], force: bool) -> Result<Vec<Prepared>, OpError> {
+    let force = OldDict::new().with_int("force", i32::from(force));
+    prepare_with(daemon, bricks, &force).await
+}
+
+/// Checks the directory of a brick that was one of the volume before: emptied, or with `force` as it is.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn prepare_again(
+    daemon: &Daemon,
+    brick: &NewBrick,
+    volume: Gfid,
+    force: bool,
+) -> Result<Vec<Prepared>, OpError> {
+    let again = OldDict::new()
+        .with_int("force", i32::from(force))
+        .with_int("again", 1)
+        .with_str("volume-id", &volume.to_string());
+    prepare_with(daemon, std::slice::from_ref(brick), &again).await
+}
+
+async fn prepare_with(daemon: &Daemon, bricks: &[NewBrick], how: &OldDict) -> Result<Vec<Prepared>, OpError> {
     let mut prepared: Vec<Prepared> = Vec::new();
     for brick in bricks {
-        let request = OldDict::new()
-            .with_str("label", &brick.label())
-            .with_str("path", &brick.path)
-            .with_int("force", i32::from(force));
+        let mut request = how.clone();
+        request.set_str("label", &brick.label()).set_str("path", &brick.path);
         let answer = ask(daemon, brick.node, BRICK_PREPARE, &request, LIMIT).await;
         match answer.and_then(|answer| directory(&answer)) {
             Ok(directory) => prepared.push(Prepared {
@@ -88,11 +108,24 @@ fn directory(answer: &OldDict) -> Result<BrickDirectory, OpError> {
 /// # Errors
 /// The first that could not be; the caller takes all of them back with [`undo`].
 pub async fn claim(daemon: &Daemon, bricks: &mut [Prepared], volume: Gfid) -> Result<(), OpError> {
+    claim_with(daemon, bricks, volume, false).await
+}
+
+/// [`claim`] for bricks of a volume that has data: they are marked as not to be trusted.
+///
+/// # Errors
+/// As [`claim`].
+pub async fn claim_new(daemon: &Daemon, bricks: &mut [Prepared], volume: Gfid) -> Result<(), OpError> {
+    claim_with(daemon, bricks, volume, true).await
+}
+
+async fn claim_with(daemon: &Daemon, bricks: &mut [Prepared], volume: Gfid, dirty: bool) -> Result<(), OpError> {
     for prepared in bricks {
         let node = prepared.brick.node;
         let request = OldDict::new()
             .with_str("path", &prepared.brick.path)
-            .with_str("volume-id", &volume.to_string());
+            .with_str("volume-id", &volume.to_string())
+            .with_int("dirty", i32::from(dirty));
         // Also a claim without an answer may have been carried out.
         prepared.claimed = true;
         ask(daemon, node, BRICK_CLAIM, &request, LIMIT)
@@ -135,7 +168,18 @@ pub(super) async fn local_prepare(daemon: &Daemon, request: &OldDict) -> Result<
     let (label, path) = (need(request, "label")?.to_string(), need(request, "path")?.to_string());
     let force = request.get_i32("force") == Some(1);
     let workdir = daemon.config().paths.workdir.clone();
-    let found = helper(move || brickdir::prepare(&label, &path, &workdir, force)).await??;
+    // A brick that was in the volume before is taken with its old marks only by force.
+    let again = match request.get_i32("again") {
+        Some(1) => Some(volume_id(request)?),
+        _ => None,
+    };
+    let found = helper(move || {
+        if let Some(volume) = again {
+            brickdir::check_reset(&path, volume, force)?;
+        }
+        brickdir::prepare(&label, &path, &workdir, force || again.is_some())
+    })
+    .await??;
     Ok(OldDict::new()
         .with_str("real-path", &found.real_path)
         .with_str("mount-dir", &found.mount_dir)
@@ -146,7 +190,12 @@ pub(super) async fn local_prepare(daemon: &Daemon, request: &OldDict) -> Result<
 /// This node's part of [`claim`].
 pub(super) async fn local_claim(request: &OldDict) -> Result<OldDict, OpError> {
     let (path, volume) = (need(request, "path")?.to_string(), volume_id(request)?);
-    helper(move || brickdir::claim(&path, volume)).await??;
+    let dirty = request.get_i32("dirty") == Some(1);
+    helper(move || {
+        brickdir::claim(&path, volume)?;
+        if dirty { brickdir::mark_dirty(&path) } else { Ok(()) }
+    })
+    .await??;
     Ok(OldDict::new())
 }
 

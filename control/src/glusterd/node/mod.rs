@@ -13,9 +13,9 @@ use futures_util::future::join_all;
 
 use super::daemon::Daemon;
 use super::model::OpError;
-use crate::cluster::Peer;
+use crate::cluster::{ClusterError, Peer};
 
-pub use bricks::{NewBrick, Prepared, claim, prepare, undo};
+pub use bricks::{NewBrick, Prepared, claim, claim_new, prepare, prepare_again, undo};
 
 /// Kinds of requests.
 pub const LOCK: &str = "lock";
@@ -136,9 +136,12 @@ pub async fn ask(
         return Box::pin(answer(daemon, kind, request.clone())).await;
     }
     let body = daemon.cluster().ask(node, kind, request.serialize(), limit).await;
-    let body: Bytes = body.map_err(|e| OpError {
-        errno: UNREACHABLE,
-        text: e.to_string(),
+    let body: Bytes = body.map_err(|error| match error {
+        ClusterError::Failed(text) => OpError::new(text),
+        other => OpError {
+            errno: UNREACHABLE,
+            text: other.to_string(),
+        },
     })?;
     let answer = OldDict::deserialize(&body).map_err(|e| OpError::new(format!("malformed answer: {e}")))?;
     match answer.get_str(FAILED_TEXT) {

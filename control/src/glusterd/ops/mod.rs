@@ -1,12 +1,14 @@
 //! The commands: checks, changes, and what the user is told. One file per family. The wire form of requests and
 //! replies is the dictionary of wire-protocol.md 2.7; the texts are GlusterFS 10.3's.
 
+mod bricks;
 mod create;
 mod heal;
 mod info;
 mod lifecycle;
 mod options;
 pub mod peers;
+mod replace;
 mod status;
 
 use std::time::Duration;
@@ -30,6 +32,10 @@ pub async fn run(daemon: &Daemon, procedure: Proc, request: OldDict) -> Option<O
         Proc::ListVolume => Ok(info::list(daemon)),
         Proc::UuidGet => Ok(info::uuid(daemon, request)),
         Proc::DeleteVolume => lifecycle::delete(daemon, request).await,
+        Proc::AddBrick => bricks::add(daemon, request).await,
+        Proc::RemoveBrick => bricks::remove(daemon, request).await,
+        Proc::ReplaceBrick => replace::replace(daemon, request).await,
+        Proc::ResetBrick => replace::reset(daemon, request).await,
         Proc::StartVolume => lifecycle::start(daemon, request).await,
         Proc::StopVolume => lifecycle::stop(daemon, request).await,
         Proc::StatedumpVolume => lifecycle::statedump(daemon, request).await,
