@@ -147,7 +147,12 @@ impl BrickChange {
                     document.leaf("cliOp", "volAddBrick").leaf("output", message);
                     return Answer::out(document.finish());
                 }
-                outcome(reply, "volume add-brick: success\n", "volume add-brick", &reply.op_errstr)
+                outcome(
+                    reply,
+                    "volume add-brick: success\n",
+                    "volume add-brick",
+                    &reply.op_errstr,
+                )
             }
             Verb::Remove => {
                 let step = match self.step {
@@ -177,7 +182,11 @@ impl BrickChange {
                 if xml {
                     return Answer::out(Xml::with_result(reply.op_ret, reply.op_errno, &message).finish());
                 }
-                let what = if self.verb == Verb::Replace { "volume replace-brick" } else { "volume reset-brick" };
+                let what = if self.verb == Verb::Replace {
+                    "volume replace-brick"
+                } else {
+                    "volume reset-brick"
+                };
                 outcome(reply, &format!("{what}: success: {message}\n"), what, &message)
             }
         }
@@ -250,7 +259,10 @@ pub(super) fn remove(words: &[&str]) -> Result<BrickChange, WordError> {
     if bricks.is_empty() {
         return Err(WordError::because(&REMOVE, "No bricks specified"));
     }
-    let bricks = bricks.iter().map(|brick| existing(brick, &REMOVE)).collect::<Result<Vec<_>, _>>()?;
+    let bricks = bricks
+        .iter()
+        .map(|brick| existing(brick, &REMOVE))
+        .collect::<Result<Vec<_>, _>>()?;
     for (index, brick) in bricks.iter().enumerate() {
         if bricks.iter().take(index).any(|other| other == brick) {
             return Err(WordError::because(&REMOVE, format!("Duplicate bricks found {brick}")));
@@ -268,7 +280,9 @@ pub(super) fn remove(words: &[&str]) -> Result<BrickChange, WordError> {
 
 /// HOST:PATH of a brick that there is already: only its form is looked at.
 fn existing(brick: &str, pattern: &'static Pattern) -> Result<String, WordError> {
-    let parts = brick.rsplit_once(':').filter(|(host, path)| !host.is_empty() && path.starts_with('/'));
+    let parts = brick
+        .rsplit_once(':')
+        .filter(|(host, path)| !host.is_empty() && path.starts_with('/'));
     let Some((host, path)) = parts else {
         let message = format!("wrong brick type: {brick}, use <HOSTNAME>:<export-dir-abs-path>");
         return Err(WordError::because(pattern, message));
@@ -362,21 +376,33 @@ mod tests {
         assert_eq!(numbers, [Some(3), Some(1), Some(1)]);
         let remove = remove(&words("v replica 2 w3:/b w4:/b force")).unwrap();
         let dict = remove.to_dict();
-        assert_eq!((dict.get_str("brick1"), dict.get_str("brick2")), (Some("w3:/b"), Some("w4:/b")));
+        assert_eq!(
+            (dict.get_str("brick1"), dict.get_str("brick2")),
+            (Some("w3:/b"), Some("w4:/b"))
+        );
         let numbers = ["replica-count", "count", "command"].map(|key| dict.get_i64(key));
         assert_eq!(numbers, [Some(2), Some(2), Some(5)]);
         let reset = reset(&words("v w1:/a w1:/a commit force")).unwrap();
         let dict = reset.to_dict();
         assert_eq!(dict.get_str("operation"), Some("GF_RESET_OP_COMMIT_FORCE"));
-        assert_eq!((dict.get_str("src-brick"), dict.get_str("dst-brick")), (Some("w1:/a"), Some("w1:/a")));
+        assert_eq!(
+            (dict.get_str("src-brick"), dict.get_str("dst-brick")),
+            (Some("w1:/a"), Some("w1:/a"))
+        );
     }
 
     #[test]
     fn complaints_are_glusters() {
-        assert_eq!(message(add(&words("v replica 1 w1:/a"))), "replica count should be greater than 1");
+        assert_eq!(
+            message(add(&words("v replica 1 w1:/a"))),
+            "replica count should be greater than 1"
+        );
         assert_eq!(message(add(&words("v"))), "");
         assert_eq!(message(remove(&words("v replica 2 force"))), "No bricks specified");
-        assert_eq!(message(remove(&words("v w1:/a w1:/a force"))), "Duplicate bricks found w1:/a");
+        assert_eq!(
+            message(remove(&words("v w1:/a w1:/a force"))),
+            "Duplicate bricks found w1:/a"
+        );
         assert_eq!(
             message(remove(&words("v w1 force"))),
             "wrong brick type: w1, use <HOSTNAME>:<export-dir-abs-path>"
@@ -388,7 +414,10 @@ mod tests {
     #[test]
     fn answers_are_glusters() {
         let add = add(&words("v replica 3 w3:/b")).unwrap();
-        assert_eq!(add.answer(&reply(0, ""), false), Answer::out("volume add-brick: success\n"));
+        assert_eq!(
+            add.answer(&reply(0, ""), false),
+            Answer::out("volume add-brick: success\n")
+        );
         assert_eq!(
             add.answer(&reply(-1, "no"), false),
             Answer::err("volume add-brick: failed: no\n")

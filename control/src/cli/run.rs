@@ -147,9 +147,7 @@ fn confirm(command: &Command, options: &Options) -> Option<Answer> {
         }
         Command::Bricks(change) if change.question().is_some() => change.question().unwrap_or_default(),
         Command::Bricks(change) if change.is_prone_to_split_brain() => SPLIT_BRAIN_QUESTION,
-        Command::Create(args) if args.is_prone_to_split_brain() && !args.force => {
-            SPLIT_BRAIN_QUESTION
-        }
+        Command::Create(args) if args.is_prone_to_split_brain() && !args.force => SPLIT_BRAIN_QUESTION,
         _ => return None,
     };
     if ask::yes(question) {

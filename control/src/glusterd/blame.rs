@@ -55,7 +55,10 @@ pub async fn blame(daemon: &Daemon, volume: &Volume, brick_id: &str, except: Opt
     }
     match marked.iter().any(|(_, result)| result.is_ok()) {
         true => Ok(()),
-        false => Err(OpError::new(format!("no brick of volume {} could be marked", volume.name))),
+        false => Err(OpError::new(format!(
+            "no brick of volume {} could be marked",
+            volume.name
+        ))),
     }
 }
 

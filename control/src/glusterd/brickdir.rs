@@ -291,7 +291,10 @@ mod tests {
         check_for_start(&path, "v", volume).unwrap();
         let other = check_for_start(&path, "v", Gfid([8; 16])).unwrap_err();
         assert!(other.text.starts_with("Volume id mismatch for brick"), "{other}");
-        assert!(text(prepare("w1:/b", &scratch.path("b/sub"), Path::new("/nowhere"), true)).contains("already part of a volume"));
+        assert!(
+            text(prepare("w1:/b", &scratch.path("b/sub"), Path::new("/nowhere"), true))
+                .contains("already part of a volume")
+        );
         assert!(
             !Path::new(&scratch.path("b/sub")).exists(),
             "the directory made for the check is gone"
@@ -315,11 +318,17 @@ mod tests {
         let want = format!("The provided path {file} which is already present, is not a directory");
         assert_eq!(text(prepare("w1:/x", &file, Path::new("/nowhere"), true)), want);
         let want = "Failed to create brick directory for brick w1:/x. Reason : No such file or directory ";
-        assert_eq!(text(prepare("w1:/x", &scratch.path("no/such"), Path::new("/nowhere"), true)), want);
+        assert_eq!(
+            text(prepare("w1:/x", &scratch.path("no/such"), Path::new("/nowhere"), true)),
+            want
+        );
         let root = text(prepare("w1:/x", "/", Path::new("/nowhere"), false));
         assert!(root.starts_with("The brick w1:/x is a mount point."), "{root}");
         let inside = text(prepare("w1:/x", &scratch.path("lib"), &scratch.0, true));
-        assert_eq!(inside, "Brick isn't allowed to be created inside glusterd's working directory.");
+        assert_eq!(
+            inside,
+            "Brick isn't allowed to be created inside glusterd's working directory."
+        );
         let missing = check_for_start(&scratch.path("none"), "v", Gfid([7; 16]))
             .unwrap_err()
             .text;

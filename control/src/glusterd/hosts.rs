@@ -16,7 +16,9 @@ fn bare(host: &str) -> &str {
 
 fn addresses(host: &str) -> Vec<IpAddr> {
     let found = (bare(host), 0).to_socket_addrs();
-    found.map(|all| all.map(|a| a.ip().to_canonical()).collect()).unwrap_or_default()
+    found
+        .map(|all| all.map(|a| a.ip().to_canonical()).collect())
+        .unwrap_or_default()
 }
 
 /// Whether two texts name the same host without asking anybody: the same name, or the same address written differently.
@@ -47,7 +49,11 @@ pub async fn node_of(daemon: &Daemon, host: &str) -> Option<Gfid> {
             let mut names = peer.hostnames.iter();
             names.any(|name| addresses(name).iter().any(|address| wanted.contains(address)))
         };
-        peers.iter().filter(|peer| peer.uuid != me).find(has).map(|peer| peer.uuid)
+        peers
+            .iter()
+            .filter(|peer| peer.uuid != me)
+            .find(has)
+            .map(|peer| peer.uuid)
     };
     match rt::blocking(resolve).await {
         Ok(found) => found,

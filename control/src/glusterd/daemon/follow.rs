@@ -185,7 +185,11 @@ impl Daemon {
         let _one = self.0.settling.lock().await;
         let wanted: BTreeSet<String> = self.wanted_bricks(name).into_iter().collect();
         let gone: Vec<_> = match self.0.volumes.borrow_mut().get_mut(name) {
-            Some(entry) => entry.bricks.extract_if(.., |path, _| !wanted.contains(path)).map(|(_, p)| p).collect(),
+            Some(entry) => entry
+                .bricks
+                .extract_if(.., |path, _| !wanted.contains(path))
+                .map(|(_, p)| p)
+                .collect(),
             None => return,
         };
         if wanted.is_empty() {

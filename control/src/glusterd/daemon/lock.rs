@@ -82,7 +82,11 @@ impl Daemon {
     pub async fn transaction(&self, subject: &str) -> Result<Transaction, OpError> {
         let local = self.0.transaction.clone().acquire_owned();
         let busy = || {
-            let subject = if subject.is_empty() || subject == "all" { String::new() } else { format!(" for {subject}") };
+            let subject = if subject.is_empty() || subject == "all" {
+                String::new()
+            } else {
+                format!(" for {subject}")
+            };
             OpError::new(format!(
                 "Another transaction is in progress{subject}. Please try again after some time."
             ))
@@ -90,7 +94,9 @@ impl Daemon {
         let Ok(Ok(local)) = rt::timeout(WAIT_LIMIT, local).await else {
             return Err(busy());
         };
-        let token = new_uuid().map_err(|e| OpError::new(format!("no random number: {e}")))?.to_string();
+        let token = new_uuid()
+            .map_err(|e| OpError::new(format!("no random number: {e}")))?
+            .to_string();
         let deadline = Instant::now() + WAIT_LIMIT;
         loop {
             let taken = match self.leads() {

@@ -142,7 +142,10 @@ impl Daemon {
         let import = State {
             revision: 0,
             peers: Vec::new(),
-            volumes: stored.iter().map(|(name, volume)| (name.clone(), volume.shared())).collect(),
+            volumes: stored
+                .iter()
+                .map(|(name, volume)| (name.clone(), volume.shared()))
+                .collect(),
             options,
             op_version: node.op_version,
         };
@@ -156,7 +159,10 @@ impl Daemon {
             .await
             .map_err(|e| format!("the cluster's configuration cannot be opened: {e}"))?;
         let history = History::new(config.paths.logdir.join("cmd_history.log"));
-        let volumes = stored.into_iter().map(|(name, volume)| (name, Entry::new(volume))).collect();
+        let volumes = stored
+            .into_iter()
+            .map(|(name, volume)| (name, Entry::new(volume)))
+            .collect();
         let daemon = Self(Rc::new(Inner {
             config,
             store,

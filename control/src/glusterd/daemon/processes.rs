@@ -23,14 +23,18 @@ pub struct ProcessStatus {
 impl Daemon {
     /// Paths of the volume's bricks that are to run on this node now.
     pub(super) fn wanted_bricks(&self, name: &str) -> Vec<String> {
-        let Some(volume) = self.volume(name) else { return Vec::new() };
+        let Some(volume) = self.volume(name) else {
+            return Vec::new();
+        };
         if !volume.is_started() || (volume.follows_server_quorum() && !self.has_server_quorum()) {
             return Vec::new();
         }
         let held = self.0.held.borrow();
         let local = volume.bricks.iter().filter(|brick| self.is_local(brick));
         let paths = local.map(|brick| brick.path.clone());
-        paths.filter(|path| !held.contains(&(name.to_string(), path.clone()))).collect()
+        paths
+            .filter(|path| !held.contains(&(name.to_string(), path.clone())))
+            .collect()
     }
 
     /// Starts the local bricks of a volume that do not run, and waits for them and for the self-heal daemon. `force`
@@ -44,7 +48,10 @@ impl Daemon {
             self.0.held.borrow_mut().retain(|(volume, _)| volume != name);
         }
         let paths = self.wanted_bricks(name);
-        let waiting: Vec<ProcessHandle> = paths.iter().filter_map(|path| self.supervise_brick(name, path)).collect();
+        let waiting: Vec<ProcessHandle> = paths
+            .iter()
+            .filter_map(|path| self.supervise_brick(name, path))
+            .collect();
         // All at once: whoever is asked only after its first attempt has failed would try again.
         let results = futures_util::future::join_all(waiting.iter().map(ProcessHandle::ensure_started)).await;
         if let Some(why) = results.into_iter().find_map(Result::err).filter(|_| !force) {
@@ -63,7 +70,12 @@ impl Daemon {
         let mut volumes = self.0.volumes.borrow_mut();
         let entry = volumes.get_mut(name)?;
         let me = self.node().uuid;
-        let brick = entry.volume.bricks.iter().find(|b| b.node == me && b.path == path)?.clone();
+        let brick = entry
+            .volume
+            .bricks
+            .iter()
+            .find(|b| b.node == me && b.path == path)?
+            .clone();
         let process = entry.bricks.entry(path.to_string()).or_insert_with(|| {
             let daemon = Rc::downgrade(&self.0);
             let ports = daemon.clone();
@@ -120,7 +132,12 @@ impl Daemon {
 
     /// Stops the volume's self-heal daemon.
     pub(super) async fn stop_shd(&self, name: &str) {
-        let stopped = self.0.volumes.borrow_mut().get_mut(name).and_then(|entry| entry.shd.take());
+        let stopped = self
+            .0
+            .volumes
+            .borrow_mut()
+            .get_mut(name)
+            .and_then(|entry| entry.shd.take());
         if let Some(process) = stopped {
             process.stop().await;
         }

@@ -46,7 +46,10 @@ impl Daemon {
             connected: connected + 1,
         };
         let (_, options) = self.cluster_options();
-        let ratio = options.iter().find(|(key, _)| key == RATIO).and_then(|(_, value)| percent(value));
+        let ratio = options
+            .iter()
+            .find(|(key, _)| key == RATIO)
+            .and_then(|(_, value)| percent(value));
         count.suffices(ratio)
     }
 
@@ -67,7 +70,9 @@ impl Daemon {
             // A volume that has just begun to follow the quorum, or an option that changed it, is looked at too: a turn
             // that finds everything in order does nothing.
             for name in self.volume_names() {
-                let follows = self.volume(&name).is_some_and(|v| v.is_started() && v.follows_server_quorum());
+                let follows = self
+                    .volume(&name)
+                    .is_some_and(|v| v.is_started() && v.follows_server_quorum());
                 if !follows {
                     continue;
                 }

@@ -156,11 +156,14 @@ fn need<'a>(request: &'a OldDict, key: &str) -> Result<&'a str, OpError> {
 
 fn volume_id(request: &OldDict) -> Result<Gfid, OpError> {
     let text = need(request, "volume-id")?;
-    text.parse().map_err(|_| OpError::new(format!("'{text}' is no volume id")))
+    text.parse()
+        .map_err(|_| OpError::new(format!("'{text}' is no volume id")))
 }
 
 async fn helper<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, OpError> {
-    rt::blocking(work).await.map_err(|e| OpError::new(format!("the helper thread failed: {e}")))
+    rt::blocking(work)
+        .await
+        .map_err(|e| OpError::new(format!("the helper thread failed: {e}")))
 }
 
 /// This node's part of [`prepare`].
@@ -202,7 +205,10 @@ pub(super) async fn local_claim(request: &OldDict) -> Result<OldDict, OpError> {
 /// This node's part of [`undo`].
 pub(super) async fn local_undo(request: &OldDict) -> Result<OldDict, OpError> {
     let (path, volume) = (need(request, "path")?.to_string(), volume_id(request)?);
-    let (claimed, created) = (request.get_i32("claimed") == Some(1), request.get_i32("created") == Some(1));
+    let (claimed, created) = (
+        request.get_i32("claimed") == Some(1),
+        request.get_i32("created") == Some(1),
+    );
     helper(move || {
         if claimed {
             brickdir::release(&path, volume);

@@ -31,7 +31,11 @@ pub(super) async fn hook(daemon: &Daemon, request: &OldDict) -> Result<OldDict, 
     if !operation.chars().all(|c| c.is_ascii_lowercase() || c == '-') {
         return Err(OpError::new(format!("'{operation}' is not the name of an operation")));
     }
-    let stage = if request.get_i32("before") == Some(1) { Stage::Before } else { Stage::After };
+    let stage = if request.get_i32("before") == Some(1) {
+        Stage::Before
+    } else {
+        Stage::After
+    };
     hooks::run_here(daemon, &operation, stage, &text("volname"), &words).await;
     Ok(OldDict::new())
 }

@@ -50,7 +50,9 @@ pub(super) async fn add(daemon: &Daemon, request: OldDict) -> OpResult {
     let first = next_brick_number(&volume);
     let before = volume.clone();
     for (number, prepared) in (first..).zip(&prepared) {
-        volume.bricks.push(create::brick(prepared, format!("{name}-client-{number}")));
+        volume
+            .bricks
+            .push(create::brick(prepared, format!("{name}-client-{number}")));
     }
     volume.replica_count = replicas;
     let added: Vec<usize> = (before.bricks.len()..volume.bricks.len()).collect();
@@ -72,7 +74,10 @@ fn check_more(volume: &Volume, replicas: Option<u64>, more: usize) -> Result<usi
             had + more
         ))
     };
-    let Some(replicas) = replicas.and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0) else {
+    let Some(replicas) = replicas
+        .and_then(|count| usize::try_from(count).ok())
+        .filter(|count| *count > 0)
+    else {
         return Err(match more.is_multiple_of(had.max(1)) {
             true => distributed(),
             false => OpError::new(format!("Incorrect number of bricks supplied {more} with count {had}")),
@@ -133,7 +138,10 @@ pub(super) async fn online_bricks(daemon: &Daemon, volume: &Volume) -> Result<Ve
 /// The number of the next brick id: one more than the highest there is, so that ids of present bricks are never given
 /// again (wire-protocol.md 5.3).
 fn next_brick_number(volume: &Volume) -> u64 {
-    let numbers = volume.bricks.iter().filter_map(|brick| brick.brick_id.rsplit_once('-')?.1.parse::<u64>().ok());
+    let numbers = volume
+        .bricks
+        .iter()
+        .filter_map(|brick| brick.brick_id.rsplit_once('-')?.1.parse::<u64>().ok());
     numbers.max().map_or(0, |highest| highest.saturating_add(1))
 }
 
@@ -173,7 +181,10 @@ pub(super) async fn remove(daemon: &Daemon, request: OldDict) -> OpResult {
     let name = text(&request, "volname")?.to_string();
     let _transaction = daemon.transaction(&name).await?;
     let mut volume = daemon.need_volume(&name)?;
-    let count = request.get_u64("count").and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    let count = request
+        .get_u64("count")
+        .and_then(|count| usize::try_from(count).ok())
+        .unwrap_or(0);
     let replicas = check_less(&volume, request.get_u64("replica-count"), count)?;
     let mut leaving = Vec::new();
     for number in 1..=count {
@@ -209,7 +220,9 @@ fn check_less(volume: &Volume, replicas: Option<u64>, fewer: usize) -> Result<us
                 .into(),
         )
     };
-    let replicas = replicas.and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0);
+    let replicas = replicas
+        .and_then(|count| usize::try_from(count).ok())
+        .filter(|count| *count > 0);
     let replicas = replicas.ok_or_else(without)?;
     if replicas > had {
         return Err(refused(format!(
@@ -303,7 +316,10 @@ mod tests {
         let text = |replicas, more| check_more(&two, replicas, more).unwrap_err().text;
         assert_eq!(check_more(&two, Some(3), 1), Ok(3));
         assert_eq!(check_more(&two, Some(6), 4), Ok(6));
-        assert_eq!(text(Some(1), 1), "Incorrect replica count (1) supplied. Volume already has (2)");
+        assert_eq!(
+            text(Some(1), 1),
+            "Incorrect replica count (1) supplied. Volume already has (2)"
+        );
         assert_eq!(text(None, 1), "Incorrect number of bricks supplied 1 with count 2");
         assert!(text(None, 2).starts_with("Distributed volumes are not supported"));
         assert!(text(Some(2), 2).starts_with("Distributed volumes are not supported"));

@@ -73,10 +73,12 @@ async fn check_healed(daemon: &Daemon, request: &OldDict, volume: &Volume) -> Re
     }
     let mut count = request.clone();
     count.set_int("heal-op", op::HEAL_COUNT);
-    let counted = super::collect(daemon, node::HEAL, &count, "Commit").await.map_err(|why| {
-        tracing::error!("pending heals of volume {} cannot be counted: {why}", volume.name);
-        refusal()
-    })?;
+    let counted = super::collect(daemon, node::HEAL, &count, "Commit")
+        .await
+        .map_err(|why| {
+            tracing::error!("pending heals of volume {} cannot be counted: {why}", volume.name);
+            refusal()
+        })?;
     match counted.iter().all(|(_, part)| pending_entries(part) == Some(0)) {
         true => Ok(()),
         false => Err(refusal()),

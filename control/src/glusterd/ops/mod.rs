@@ -67,12 +67,7 @@ const PART_LIMIT: Duration = Duration::from_secs(110);
 
 /// The parts of this node and of all connected peers, this node's first. Peers that do not answer are left out; the
 /// first failure of one that does is the command's.
-async fn collect(
-    daemon: &Daemon,
-    kind: &str,
-    request: &OldDict,
-    stage: &str,
-) -> Result<Vec<(Gfid, OldDict)>, OpError> {
+async fn collect(daemon: &Daemon, kind: &str, request: &OldDict, stage: &str) -> Result<Vec<(Gfid, OldDict)>, OpError> {
     let here = daemon.node().uuid;
     let own = node::ask(daemon, here, kind, request, PART_LIMIT);
     let others = node::ask_connected(daemon, kind, request, PART_LIMIT);

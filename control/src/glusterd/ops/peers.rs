@@ -134,7 +134,10 @@ pub(super) async fn detach(daemon: &Daemon, request: &OldDict) -> OpResult {
         let text = "One of the peers is probably down. Check with 'peer status'";
         return Err(error(detach_code::FRIEND_DOWN, text));
     }
-    let mut volumes = daemon.volume_names().into_iter().filter_map(|name| daemon.volume(&name));
+    let mut volumes = daemon
+        .volume_names()
+        .into_iter()
+        .filter_map(|name| daemon.volume(&name));
     if volumes.any(|volume| volume.bricks.iter().any(|brick| brick.node == node)) {
         return Err(error(
             detach_code::BRICK_EXIST,

@@ -51,7 +51,8 @@ async fn hold(daemon: &Daemon, volume: &Volume, index: usize, hold: bool) -> Res
         .with_str("path", &brick.path)
         .with_int("hold", i32::from(hold));
     let held = node::ask(daemon, brick.node, node::BRICK_HOLD, &request, HOLD_LIMIT).await;
-    held.map(drop).map_err(|error| node::at_node(daemon, brick.node, "Commit", error))
+    held.map(drop)
+        .map_err(|error| node::at_node(daemon, brick.node, "Commit", error))
 }
 
 /// Puts another, empty brick in the place of one.
@@ -120,7 +121,10 @@ pub(super) async fn reset(daemon: &Daemon, request: OldDict) -> OpResult {
 
 /// A brick is reset in its place, and stopped.
 async fn check_reset(daemon: &Daemon, volume: &Volume, index: usize, new: &NewBrick) -> Result<(), OpError> {
-    let same = volume.bricks.get(index).is_some_and(|old| old.node == new.node && old.path == new.path);
+    let same = volume
+        .bricks
+        .get(index)
+        .is_some_and(|old| old.node == new.node && old.path == new.path);
     if !same {
         create::check_overlap(daemon, std::slice::from_ref(new))?;
         return Err(OpError::new(

@@ -172,13 +172,10 @@ async fn show_brick(daemon: &Daemon, volume: &Volume, index: usize, request: &Ol
     }
 }
 
-async fn ask_brick(
-    daemon: &Daemon,
-    volume: &Volume,
-    brick: &Brick,
-    request: &OldDict,
-) -> Result<OldDict, String> {
-    let process = daemon.brick_process(&volume.name, &brick.path).ok_or("it is not running")?;
+async fn ask_brick(daemon: &Daemon, volume: &Volume, brick: &Brick, request: &OldDict) -> Result<OldDict, String> {
+    let process = daemon
+        .brick_process(&volume.name, &brick.path)
+        .ok_or("it is not running")?;
     let mut input = OldDict::new();
     for key in ["cmd-str", "cmd", "volname"] {
         if let Some(value) = request.get(key) {

@@ -99,7 +99,10 @@ impl Store {
         let directory = self.paths.workdir.join("peers");
         let mut kept = Vec::new();
         for (uuid, hostnames) in peers {
-            let mut pairs = vec![("uuid".to_string(), uuid.to_string()), ("state".into(), PEER_IN_CLUSTER.into())];
+            let mut pairs = vec![
+                ("uuid".to_string(), uuid.to_string()),
+                ("state".into(), PEER_IN_CLUSTER.into()),
+            ];
             let names = hostnames.iter().enumerate();
             pairs.extend(names.map(|(i, name)| (format!("hostname{}", i + 1), name.clone())));
             let text = key_value_text(pairs.iter().map(|(key, value)| (key.as_str(), value.clone())));
