@@ -3,7 +3,6 @@
 
 pub mod cli;
 pub mod client;
-#[allow(dead_code)]
 pub mod cluster;
 pub mod glusterd;
 pub mod process;

@@ -18,6 +18,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// A peer that has been silent for longer is not connected.
 const SILENCE: Duration = Duration::from_millis(1500);
 
+/// How long connections to a node that is no longer a peer are kept.
+const FORGET: Duration = Duration::from_secs(10);
+
 /// Keeps one pinging task per peer, until the cluster is dropped.
 pub(super) async fn watch_peers(cluster: Weak<Inner>) {
     let mut tasks: HashMap<Gfid, OwnedTask<()>> = HashMap::new();
@@ -97,8 +100,17 @@ impl Inner {
     }
 
     /// Forgets a node that is no peer any more. False, for use in `retain`.
-    fn lose(&self, uuid: Gfid) -> bool {
-        self.links.forget(uuid);
+    fn lose(self: &Rc<Self>, uuid: Gfid) -> bool {
+        let cluster = Rc::downgrade(self);
+        rt::spawn(async move {
+            // It may still owe an answer, the one to its own removal for instance.
+            rt::sleep(FORGET).await;
+            if let Some(inner) = cluster.upgrade()
+                && inner.state().peer(uuid).is_none()
+            {
+                inner.links.forget(uuid);
+            }
+        });
         if self.heard.borrow_mut().remove(&uuid).is_some() {
             tracing::info!("peer {uuid} is no longer watched");
         }
@@ -119,9 +131,12 @@ impl Inner {
         let Ok(running) = self.running() else { return false };
         let membership = running.raft.metrics().borrow().membership_config.clone();
         let configs = membership.membership().get_joint_config();
+        let me = self.identity.borrow().raft_id;
+        let state = self.state();
+        // By raft id: the next life of a wiped node is not the voter it was.
         let alive = |raft_id: &&u64| {
-            let target = self.member_target(**raft_id);
-            target.is_some_and(|target| self.connected(target.uuid))
+            let peer = state.peer_of_raft(**raft_id);
+            **raft_id == me || peer.is_some_and(|peer| self.connected(peer.uuid))
         };
         !configs.is_empty()
             && configs

@@ -10,6 +10,9 @@
 #[cfg(test)]
 mod fixtures;
 pub mod gfid;
+mod join;
+mod keeper;
+mod leave;
 mod links;
 mod liveness;
 mod machine;
@@ -21,6 +24,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod types;
+mod voters;
 mod wire;
 
 use std::cell::{Cell, RefCell};
@@ -55,11 +59,10 @@ const STARTUP: Duration = Duration::from_secs(5);
 /// Answers the daemon's requests: service name and body to body or error text.
 type AskHandler = Rc<dyn Fn(&str, Bytes) -> LocalBoxFuture<'static, Result<Bytes, String>>>;
 
-/// One life of the store: raft and its state machine.
+/// Raft on one life of the store.
 #[derive(Clone)]
 struct Running {
     raft: Raft<Types>,
-    machine: Machine,
 }
 
 /// What is behind a [`Cluster`].
@@ -82,6 +85,12 @@ pub(crate) struct Inner {
     next_request: Cell<u64>,
     /// Raft ids of nodes that are being let in: members without being peers.
     joining: RefCell<BTreeSet<u64>>,
+    /// Held while a node is let in, or while this one joins.
+    admitting: sync::Mutex<()>,
+    /// Held while raft's membership is changed: it allows one change at a time.
+    membership_change: sync::Mutex<()>,
+    /// Wakes the keeper.
+    look_soon: sync::Notify,
     /// When the names of all peers were last resolved for a caller that is not known.
     looked_up: Cell<Option<Instant>>,
     tasks: RefCell<Vec<OwnedTask<()>>>,
@@ -146,12 +155,18 @@ impl Cluster {
             handler: RefCell::default(),
             next_request: Cell::new(random()?),
             joining: RefCell::default(),
+            admitting: sync::Mutex::new(()),
+            membership_change: sync::Mutex::new(()),
+            look_soon: sync::Notify::new(),
             looked_up: Cell::new(None),
             tasks: RefCell::default(),
         });
         inner.start().await?;
-        let task = rt::spawn_owned(liveness::watch_peers(Rc::downgrade(&inner)));
-        inner.tasks.borrow_mut().push(task);
+        let tasks = [
+            rt::spawn_owned(liveness::watch_peers(Rc::downgrade(&inner))),
+            rt::spawn_owned(keeper::keep(Rc::downgrade(&inner))),
+        ];
+        inner.tasks.borrow_mut().extend(tasks);
         Ok(Cluster(inner))
     }
 
@@ -251,15 +266,15 @@ impl Cluster {
     /// # Errors
     /// Why not; nothing has changed then that a second probe would not complete.
     pub async fn probe(&self, host: &str) -> Result<Probed, ProbeError> {
-        Err(ClusterError::Failed(format!("{host} cannot be let in yet")).into())
+        self.0.probe(host).await
     }
 
     /// Removes a node; `force` also when it has bricks.
     ///
     /// # Errors
     /// [`ClusterError::NoPeer`], [`ClusterError::Refused`], [`ClusterError::NoQuorum`].
-    pub async fn detach(&self, uuid: Gfid, _force: bool) -> Result<(), ClusterError> {
-        Err(ClusterError::NoPeer(uuid.to_string()))
+    pub async fn detach(&self, uuid: Gfid, force: bool) -> Result<(), ClusterError> {
+        self.0.detach(uuid, force).await
     }
 
     /// Ends this node's part: raft stops and the file is closed once everything under way has ended. A process that ends
@@ -288,7 +303,7 @@ impl Inner {
                 tracing::warn!("raft is slow to start");
             }
         }
-        *self.running.borrow_mut() = Some(Running { raft, machine });
+        *self.running.borrow_mut() = Some(Running { raft });
         Ok(())
     }
 

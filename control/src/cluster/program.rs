@@ -13,10 +13,10 @@ use serde::de::DeserializeOwned;
 use super::Inner;
 use super::liveness;
 use super::raft::Types;
-use super::types::ClusterError;
+use super::types::{ClusterError, ProbeError};
 use super::wire::{
-    self, Answer, AppendRequest, AskRequest, CLUSTER, Envelope, Ping, Procedure, ProposeRequest, SnapshotAnswer,
-    SnapshotRequest, VoteQuestion,
+    self, AdmitRequest, Answer, AppendRequest, AskRequest, CLUSTER, DetachRequest, Envelope, JoinRequest,
+    MembershipQuestion, Ping, Procedure, ProposeRequest, SnapshotAnswer, SnapshotRequest, VoteQuestion,
 };
 use crate::rpc::{Address, Call, Program, ProgramId, Refusal};
 use crate::rt::Instant;
@@ -67,7 +67,7 @@ impl Program for ClusterProgram {
 
 impl Inner {
     /// Whether a message from that address may come from another node of the cluster.
-    async fn is_peer(&self, from: IpAddr) -> bool {
+    pub(super) async fn is_peer(&self, from: IpAddr) -> bool {
         let state = self.state();
         let me = self.identity.borrow().uuid;
         let others = || state.peers.iter().filter(|peer| peer.uuid != me);
@@ -98,15 +98,35 @@ impl Inner {
     }
 
     /// Carries a request out. The error is one of encoding the answer.
-    async fn serve(self: &Rc<Self>, procedure: Procedure, from: IpAddr, args: Bytes) -> Result<Bytes, ClusterError> {
+    pub(super) async fn serve(
+        self: &Rc<Self>,
+        procedure: Procedure,
+        from: IpAddr,
+        args: Bytes,
+    ) -> Result<Bytes, ClusterError> {
         tracing::trace!("{procedure:?} of {from}");
         match procedure {
-            Procedure::Hello | Procedure::Membership | Procedure::Join | Procedure::Leave => {
-                wire::encode(&Answer::<()>::Err(ClusterError::Failed("not served".to_owned())), b"")
+            Procedure::Hello => wire::encode(&Answer::Ok(self.introduce(from)), b""),
+            Procedure::Membership => {
+                self.with(args, async |q: MembershipQuestion, _| self.membership(q).await)
+                    .await
             }
-            Procedure::Admit | Procedure::Detach => {
-                wire::encode(&Answer::<()>::Err(ClusterError::Failed("not served".to_owned())), b"")
+            Procedure::Join => {
+                let answer = match wire::decode::<Envelope<JoinRequest>>(args) {
+                    Ok((Envelope { cluster, body, .. }, _)) => self.join(cluster, body, from).await,
+                    Err(e) => Err(e),
+                };
+                wire::encode(&answer, b"")
             }
+            Procedure::Leave => self.with(args, async |(): (), _| self.go_alone().await).await,
+            Procedure::Admit => {
+                let f = async |request: AdmitRequest, _| match self.admit(request).await {
+                    Err(ProbeError::Cluster(e @ ClusterError::NoQuorum)) => Err(e),
+                    answer => Ok(answer),
+                };
+                self.with(args, f).await
+            }
+            Procedure::Detach => self.with(args, async |q: DetachRequest, _| self.expel(q).await).await,
             Procedure::Ping => self.with(args, async |_: Ping, _| Ok(liveness::pong(self))).await,
             Procedure::Append => {
                 let f = async |rpc: AppendRequest, _| self.raft()?.append_entries(rpc).await.map_err(broken);

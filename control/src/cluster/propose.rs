@@ -13,7 +13,7 @@ use super::wire::{Procedure, ProposeAnswer, ProposeRequest};
 use crate::rt::{self, Instant};
 
 /// How long a leader is looked for: longer than an election takes.
-const PATIENCE: Duration = Duration::from_millis(4000);
+pub(super) const PATIENCE: Duration = Duration::from_millis(4000);
 /// How long a command that was sent is repeated before its fate is called uncertain.
 const LIMIT: Duration = Duration::from_millis(8000);
 /// How long the leader waits for a majority to store a command.
@@ -45,7 +45,7 @@ impl Inner {
         answer.outcome
     }
 
-    fn command(&self, action: Action) -> Command {
+    pub(super) fn command(&self, action: Action) -> Command {
         let number = self.next_request.get();
         self.next_request.set(number.wrapping_add(1));
         Command {

@@ -193,11 +193,6 @@ impl Machine {
         Ok(machine)
     }
 
-    /// The index up to which commands have been carried out on this node.
-    pub fn applied_index(&self) -> Option<u64> {
-        self.image.borrow().applied.map(|id| id.index)
-    }
-
     /// Whether it is known who the members are.
     pub fn has_members(&self) -> bool {
         self.image.borrow().membership.nodes().next().is_some()

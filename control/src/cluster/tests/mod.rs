@@ -1,5 +1,8 @@
 //! Whole clusters in one process: several nodes on one runtime, each with a store, a server and addresses of its own.
 
+mod changes;
+mod members;
+mod nodes;
 mod single;
 mod storage;
 
