@@ -255,6 +255,7 @@ impl Control {
                 tracing::info!("core {core}: connected to {}", name(brick));
             }
             FromCore::Down { brick, why } => tracing::warn!("core {core}: {} is down: {why}", name(brick)),
+            FromCore::Health { brick, change } => tracing::debug!("core {core}: {}: {change}", name(brick)),
             FromCore::Ready { up } => tracing::info!("core {core}: ready with {up} bricks"),
             FromCore::AuthFailed { brick, why } => {
                 tracing::error!("core {core}: {} refuses this client: {why}", name(brick));

@@ -242,12 +242,18 @@ fn seconds(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(digits.parse::<u64>().ok()?.checked_mul(unit)?))
 }
 
+/// The range of `network.probe-timeout`.
+fn milliseconds(text: &str) -> Option<Duration> {
+    number(text, 10..=60_000).map(Duration::from_millis)
+}
+
 fn number<T: std::str::FromStr + PartialOrd>(text: &str, range: std::ops::RangeInclusive<T>) -> Option<T> {
     text.parse().ok().filter(|value| range.contains(value))
 }
 
 fn read_client(client: &Xlator, options: &mut ClientOptions) -> Result<(), SpecError> {
     set(client, "ping-timeout", seconds, &mut options.ping_timeout)?;
+    set(client, "probe-timeout", milliseconds, &mut options.probe_timeout)?;
     set(client, "frame-timeout", seconds, &mut options.frame_timeout)?;
     set(client, "send-gids", parse_bool, &mut options.send_gids)?;
     set(client, "filter-O_DIRECT", parse_bool, &mut options.filter_o_direct)

@@ -88,6 +88,7 @@ fn tell_events(volume: &Volume, told: &mailbox::Sender<FromCore>) {
     volume.on_event(move |event| match event {
         BrickEvent::Up(brick) => tell(&told, FromCore::Up { brick }),
         BrickEvent::Down(brick, why) => tell(&told, FromCore::Down { brick, why }),
+        BrickEvent::Health(brick, change) => tell(&told, FromCore::Health { brick, change }),
     });
 }
 

@@ -19,6 +19,8 @@ struct FdInner {
     flags: u32,
     is_dir: bool,
     remote: RefCell<Vec<Option<i64>>>,
+    /// Bricks an OPEN is on its way to.
+    opening: Cell<BrickSet>,
     listing: Cell<Option<usize>>,
     released: Cell<bool>,
 }
@@ -40,6 +42,7 @@ impl Fd {
             flags,
             is_dir,
             remote: RefCell::new(vec![None; bricks]),
+            opening: Cell::default(),
             listing: Cell::new(None),
             released: Cell::new(false),
         }))
@@ -75,6 +78,21 @@ impl Fd {
         if let Some(slot) = self.0.remote.borrow_mut().get_mut(brick) {
             *slot = number;
         }
+    }
+
+    /// Bricks an OPEN of it is on its way to.
+    pub fn opening(&self) -> BrickSet {
+        self.0.opening.get()
+    }
+
+    /// Notes that an OPEN is on its way to `bricks`.
+    pub fn set_opening(&self, bricks: BrickSet) {
+        self.0.opening.set(self.0.opening.get() | bricks);
+    }
+
+    /// Notes that the OPEN that was on its way to `brick` has been answered.
+    pub fn not_opening(&self, brick: usize) {
+        self.0.opening.set(self.0.opening.get() - BrickSet::one(brick));
     }
 
     /// The bricks it is open on.

@@ -5,6 +5,8 @@
 
 mod core;
 mod fd;
+pub mod health;
+mod monitor;
 mod reply;
 mod spec;
 mod subvol;
@@ -12,6 +14,7 @@ mod types;
 
 pub use core::{confirm, serve};
 pub use fd::{Fd, FdTable};
+pub use monitor::Monitor;
 pub use reply::{DataReply, Reply};
 
 pub use spec::{BrickSpec, ClientOptions, ClientSpec, FavoriteChild, FromCore, ToCore};

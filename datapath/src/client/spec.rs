@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::health::Transition;
 use crate::replicate::QuorumType;
 
 /// One brick of the replica set, as the volfile's `protocol/client` block names it.
@@ -76,6 +77,9 @@ pub struct ClientOptions {
     pub self_heal_daemon: bool,
     /// `ping-timeout`; zero = never.
     pub ping_timeout: Duration,
+    /// `probe-timeout` (`network.probe-timeout`): silence with something outstanding that makes a brick suspect, and
+    /// soon after given up (DESIGN.md section 5). Ringluster only.
+    pub probe_timeout: Duration,
     /// `frame-timeout`: an unanswered call fails after this.
     pub frame_timeout: Duration,
     /// `features/utime` is in the graph: times come from the client.
@@ -107,6 +111,7 @@ impl Default for ClientOptions {
             heal_timeout: Duration::from_secs(600),
             self_heal_daemon: true,
             ping_timeout: Duration::from_secs(42),
+            probe_timeout: Duration::from_millis(500),
             frame_timeout: Duration::from_secs(1800),
             utime: false,
             send_gids: true,
@@ -199,6 +204,13 @@ pub enum FromCore {
         brick: usize,
         /// Why, for the log and `volume status`.
         why: String,
+    },
+    /// What a core thinks of a brick has changed.
+    Health {
+        /// Index in [`ClientSpec::bricks`].
+        brick: usize,
+        /// From what to what, and why.
+        change: Transition,
     },
     /// Every brick has given its first status, or the start-up wait is over: operations are answered now.
     Ready {

@@ -13,34 +13,56 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::fd::{Fd, FdTable};
+use super::health::{Canary, Transition};
+use super::monitor::Monitor;
 use super::reply::{DataReply, Reply};
 use super::spec::ClientSpec;
 use crate::errno::Errno;
 use crate::exec;
 use crate::exec::net::{Addr, Stream};
-use crate::rpc::{Connection, RpcError};
+use crate::exec::sync::oneshot;
+use crate::replicate::BrickSet;
+use crate::rpc::{Connection, Patience, RawReply, RpcError};
 use crate::wire::auth::{Credential, GlusterfsCred};
-use crate::wire::callback::{EntrylkContention, InodelkContention};
+use crate::wire::callback::{CacheInvalidation, EntrylkContention, InodelkContention};
 use crate::wire::dump::{DumpReq, DumpRsp};
-use crate::wire::fop::{self, Fop, OpenReq, OpendirReq, ReadReq, ReleaseReq, ReleasedirReq, WriteReq};
+use crate::wire::fop::{
+    self, Fop, FsyncReq, LookupReq, OpenReq, OpendirReq, ReadReq, ReleaseReq, ReleasedirReq, RemovexattrReq, WriteReq,
+};
 use crate::wire::handshake::{SetvolumeReq, SetvolumeRsp};
 use crate::wire::rpc::CallHeader;
 use crate::wire::xdr::{Decoder, Xdr};
 use crate::wire::{Dict, Gfid, callback, dump, handshake, olddict::OldDict, program};
 
-/// How long a TCP connect and each handshake step may take. The control thread asks for the port anew afterwards.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often a session looks whether its peer is silent.
-const WATCH_INTERVAL: Duration = Duration::from_millis(500);
-/// Silence with calls outstanding that makes a session ask whether the peer lives.
-const PING_AFTER: Duration = Duration::from_secs(1);
+/// How long a TCP connect may take: a SYN in the kernel's back-off is given up for a fresh one (DESIGN.md section 5).
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(900);
+/// Every so many attempts one gets the whole handshake's time: a network so slow is slow, not broken.
+const PATIENT_ATTEMPT: u64 = 8;
+/// How long the handshake may take. The control thread asks for the port anew afterwards.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A brick that hung at its disk is asked to work and may take so long for the first time: it answers when the disk is
+/// back, and is not asked again and again meanwhile.
+const WORK_TIMEOUT: Duration = Duration::from_secs(42);
+/// An xattr nobody has: removing it goes through everything that a change goes through and changes nothing.
+const NO_XATTR: &[u8] = b"user.ringluster.canary";
 
-/// What a session tells the layer above it.
+/// What a session tells the layer above it, and asks of it.
 pub trait SubvolEvents {
     /// The brick may be used: SETVOLUME accepted, fds re-opened.
     fn up(&self, brick: usize);
     /// The brick may not be used any more; calls under way have failed.
     fn down(&self, brick: usize, why: &str);
+    /// The watch over the sessions.
+    fn monitor(&self) -> &Rc<Monitor>;
+    /// All bricks.
+    fn subvols(&self) -> &[Subvol];
+    /// What is thought of the brick has changed.
+    fn health(&self, brick: usize, change: &Transition);
+    /// Whether a set of bricks may decide modifications.
+    fn quorum(&self, set: BrickSet) -> bool;
+    /// Somebody has recorded on the brick that copies of an inode missed something, or were healed: `blamed` has the
+    /// keys of those copies.
+    fn blamed(&self, gfid: Gfid, blamed: &OldDict);
     /// Another client waits for an inode lock this one holds.
     fn inodelk_contention(&self, brick: usize, gfid: Gfid, domain: &[u8]);
     /// Another client waits for an entry lock this one holds.
@@ -137,6 +159,16 @@ impl Subvol {
         }
     }
 
+    fn ask<T>(&self, f: impl FnOnce(usize, &dyn SubvolEvents) -> T) -> Option<T> {
+        let events = self.0.events.borrow().upgrade()?;
+        Some(f(self.index()?, &*events))
+    }
+
+    /// The session's connection.
+    pub(super) fn connection(&self) -> Option<Connection> {
+        self.0.session.borrow().clone()
+    }
+
     /// Whether calls can be made.
     pub fn is_up(&self) -> bool {
         self.0.session.borrow().is_some()
@@ -154,22 +186,28 @@ impl Subvol {
 
     /// Sends `req` now and returns the reply to come.
     pub fn call<R: Fop>(&self, cred: &GlusterfsCred, req: &R) -> Reply<R::Reply> {
-        self.send(cred, req, None)
+        self.send(cred, req, None, patience(R::PROC))
+    }
+
+    /// Sends `req`, which is answered when somebody else has given up a lock.
+    pub fn call_blocking<R: Fop>(&self, cred: &GlusterfsCred, req: &R) -> Reply<R::Reply> {
+        self.send(cred, req, None, Patience::Unbounded)
     }
 
     /// Sends a WRITE with its data.
     pub fn write(&self, cred: &GlusterfsCred, req: &WriteReq, data: Bytes) -> Reply<<WriteReq as Fop>::Reply> {
-        self.send(cred, req, Some(data))
+        self.send(cred, req, Some(data), Patience::Prompt)
     }
 
     /// Sends a READ.
     pub fn read(&self, cred: &GlusterfsCred, req: &ReadReq) -> DataReply {
-        DataReply::new(self.send(cred, req, None))
+        DataReply::new(self.send(cred, req, None, Patience::Read))
     }
 
-    fn send<R: Fop>(&self, cred: &GlusterfsCred, req: &R, data: Option<Bytes>) -> Reply<R::Reply> {
+    fn send<R: Fop>(&self, cred: &GlusterfsCred, req: &R, data: Option<Bytes>, patience: Patience) -> Reply<R::Reply> {
+        let cred = || Credential::V3(cred.clone());
         match &*self.0.session.borrow() {
-            Some(c) => Reply::new(c.call(program::FOP, R::PROC as u32, &Credential::V3(cred.clone()), req, data)),
+            Some(c) => Reply::new(c.call_with(program::FOP, R::PROC as u32, &cred(), req, data, patience)),
             None => Reply::not_connected(),
         }
     }
@@ -183,18 +221,19 @@ impl Subvol {
         }
     }
 
-    /// Makes a session with the brick at `addr` and serves it until it ends. A session that exists is ended first.
+    /// Makes a session with the brick at `addr` and serves it until it ends. A session that exists is ended first. A
+    /// brick that was given up for not answering is not tried before its time.
     pub async fn run(&self, addr: SocketAddr) -> SessionEnd {
         if self.index().is_none() {
             return SessionEnd::Retry("the brick has left the volume".to_owned());
         }
         self.disconnect("replaced by a new session");
         let attempt = self.0.attempt.get();
-        let made = exec::timeout(CONNECT_TIMEOUT, self.establish(addr)).await;
-        let connection = match made {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(end)) => return end,
-            Err(_) => return SessionEnd::Retry(format!("no answer from {addr} within {CONNECT_TIMEOUT:?}")),
+        let hold_off = self.ask(|brick, events| events.monitor().hold_off(brick));
+        exec::sleep(hold_off.unwrap_or_default()).await;
+        let connection = match self.establish(addr, attempt).await {
+            Ok(connection) => connection,
+            Err(end) => return end,
         };
         if self.0.attempt.get() != attempt {
             connection.abort("replaced while connecting");
@@ -202,24 +241,24 @@ impl Subvol {
         }
         self.0.sessions.set(self.0.sessions.get() + 1);
         self.0.session.replace(Some(connection.clone()));
-        tracing::info!("{}: connected to {addr}", self.name());
+        tracing::debug!("{}: connected to {addr}", self.name());
         self.tell(|brick, events| events.up(brick));
-        let watch = exec::spawn(watch(self.clone(), connection.clone()));
         let why = connection.ended().await;
-        watch.abort();
         self.0.session.replace(None);
         if let Some(brick) = self.index() {
             self.0.fds.lost(brick);
-            tracing::warn!("{}: disconnected from {addr}: {why}", self.name());
         }
         self.tell(|brick, events| events.down(brick, &why));
         SessionEnd::Retry(why)
     }
 
-    async fn establish(&self, addr: SocketAddr) -> Result<Connection, SessionEnd> {
-        let retry = |e: RpcError| SessionEnd::Retry(e.to_string());
-        let stream = Stream::connect(&Addr::Inet(addr))
+    async fn establish(&self, addr: SocketAddr, attempt: u64) -> Result<Connection, SessionEnd> {
+        let patient = attempt.is_multiple_of(PATIENT_ATTEMPT);
+        let limit = if patient { HANDSHAKE_TIMEOUT } else { CONNECT_TIMEOUT };
+        let late = |what: &str, limit: Duration| SessionEnd::Retry(format!("no {what} from {addr} within {limit:?}"));
+        let stream = exec::timeout(limit, Stream::connect(&Addr::Inet(addr)))
             .await
+            .map_err(|_| late("connection", limit))?
             .map_err(|e| SessionEnd::Retry(format!("connect to {addr}: {e}")))?;
         let me = Rc::downgrade(&self.0);
         let on_callback = move |header: &CallHeader, args| {
@@ -229,19 +268,24 @@ impl Subvol {
         };
         let connection = Connection::start(stream, Box::new(on_callback));
         let guard = AbortOnDrop(Some(connection.clone()));
-        let v2 = Credential::V2(GlusterfsCred {
-            lk_owner: Bytes::from_static(&[0; 4]),
-            ..GlusterfsCred::default()
-        });
+        exec::timeout(HANDSHAKE_TIMEOUT, self.shake_hands(addr, &connection))
+            .await
+            .map_err(|_| late("answer", HANDSHAKE_TIMEOUT))??;
+        self.show_canary(&connection).await?;
+        exec::timeout(HANDSHAKE_TIMEOUT, self.reopen(&connection))
+            .await
+            .map_err(|_| late("answer to OPEN", HANDSHAKE_TIMEOUT))?;
+        guard.disarm();
+        Ok(connection)
+    }
+
+    async fn shake_hands(&self, addr: SocketAddr, connection: &Connection) -> Result<(), SessionEnd> {
+        let retry = |e: RpcError| SessionEnd::Retry(e.to_string());
+        let dump = DumpReq {
+            gfs_id: dump::CLIENT_GFS_ID,
+        };
         let programs: DumpRsp = connection
-            .request(
-                program::DUMP,
-                dump::Proc::Dump as u32,
-                &v2,
-                &DumpReq {
-                    gfs_id: dump::CLIENT_GFS_ID,
-                },
-            )
+            .request(program::DUMP, dump::Proc::Dump as u32, &nobody_v2(), &dump)
             .await
             .map_err(retry)?;
         if !programs.has(program::FOP) {
@@ -249,10 +293,61 @@ impl Subvol {
                 "{addr} does not serve GLUSTERFS version 4 fops"
             )));
         }
-        self.set_volume(&connection).await?;
-        self.reopen(&connection).await;
-        guard.disarm();
-        Ok(connection)
+        self.set_volume(connection).await
+    }
+
+    /// A brick that was given up must show that it answers again, and one whose disk hung that it works again, before
+    /// anything waits for it.
+    async fn show_canary(&self, connection: &Connection) -> Result<(), SessionEnd> {
+        let Some((canary, limit)) = self.ask(|brick, events| events.monitor().canary(brick)).flatten() else {
+            return Ok(());
+        };
+        if canary == Canary::Work {
+            // The first may have to wait for the disk; what comes after it must not.
+            self.canary_within(WORK_TIMEOUT, self.work(connection)).await?;
+            self.canary_within(limit, self.work(connection)).await?;
+        }
+        self.canary_within(limit, async {
+            ping(connection).await.map_err(|_| RpcError::Disconnected)??;
+            let root = LookupReq {
+                gfid: Gfid::ROOT,
+                ..LookupReq::default()
+            };
+            raw(connection, &root).await
+        })
+        .await
+    }
+
+    async fn canary_within(
+        &self,
+        limit: Duration,
+        canary: impl Future<Output = Result<(), RpcError>>,
+    ) -> Result<(), SessionEnd> {
+        match exec::timeout(limit, canary).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(e)) => Err(SessionEnd::Retry(e.to_string())),
+            Err(_) => {
+                self.tell(|brick, events| events.monitor().canary_failed(brick));
+                Err(SessionEnd::Retry(format!("it does not answer within {limit:?} yet")))
+            }
+        }
+    }
+
+    /// Something that goes to the disk and leaves nothing there. What the brick says to it does not matter.
+    async fn work(&self, connection: &Connection) -> Result<(), RpcError> {
+        let remove = RemovexattrReq {
+            gfid: Gfid::ROOT,
+            name: Bytes::from_static(NO_XATTR),
+            xdata: Dict::null(),
+        };
+        raw(connection, &remove).await?;
+        let sync = FsyncReq {
+            gfid: Gfid::ROOT,
+            fd: fop::ANONYMOUS_FD,
+            data: 0,
+            xdata: Dict::null(),
+        };
+        raw(connection, &sync).await
     }
 
     /// SETVOLUME: presents this client and names the brick (wire-protocol.md 4.5).
@@ -273,17 +368,15 @@ impl Subvol {
             .with_str("opversion", "100000")
             .with_str("process-name", &spec.process_name)
             .with_str("volfile-key", &spec.volfile_key)
-            .with_str("volfile-checksum", "0");
+            .with_str("volfile-checksum", "0")
+            .with_str(handshake::OURS, "1");
         if let Some(id) = &spec.volume_id {
             dict = dict.with_str("volume-id", id);
         }
         if let Some((user, password)) = &spec.credentials {
             dict = dict.with_str("username", user).with_str("password", password);
         }
-        let cred = Credential::V3(GlusterfsCred {
-            lk_owner: Bytes::from_static(&[0; 4]),
-            ..GlusterfsCred::default()
-        });
+        let cred = nobody_v3();
         let rsp: SetvolumeRsp = connection
             .request(
                 program::HANDSHAKE_BRICK,
@@ -311,10 +404,7 @@ impl Subvol {
 
     /// Opens every fd of this core on the brick again, before the brick counts as up.
     async fn reopen(&self, connection: &Connection) {
-        let cred = Credential::V3(GlusterfsCred {
-            lk_owner: Bytes::from_static(&[0; 4]),
-            ..GlusterfsCred::default()
-        });
+        let cred = nobody_v3();
         let mut under_way = Vec::new();
         for fd in self.0.fds.live() {
             let reply: Reply<fop::OpenRsp> = if fd.is_dir() {
@@ -370,19 +460,60 @@ impl Subvol {
             },
         );
         let (fd, subvol, opened_in) = (fd.clone(), self.clone(), self.session_id());
+        let brick = self.index();
+        fd.set_opening(brick.into_iter().collect());
         exec::spawn(async move {
-            let Ok(rsp) = reply.await else { return };
-            if subvol.session_id() != opened_in {
-                return;
-            }
-            let session = subvol.0.session.borrow().clone();
-            match session {
-                Some(connection) if fd.is_released() || subvol.is_open(&fd) => {
-                    drop(give_back(&connection, &fd, rsp.fd));
-                }
-                _ => subvol.opened(&fd, rsp.fd),
+            let answer = reply.await;
+            brick.into_iter().for_each(|brick| fd.not_opening(brick));
+            if let Ok(rsp) = answer {
+                subvol.take_late(&fd, rsp.fd, opened_in);
             }
         });
+    }
+
+    /// Takes the number of an OPEN whose answer nobody waited for, or gives it back if it is of no use any more.
+    pub fn take_late(&self, fd: &Fd, number: i64, opened_in: Option<u64>) {
+        if self.session_id() != opened_in {
+            return;
+        }
+        match self.connection() {
+            Some(connection) if fd.is_released() || self.is_open(fd) => drop(give_back(&connection, fd, number)),
+            _ => self.opened(fd, number),
+        }
+    }
+
+    /// The longest time after which a second brick is asked.
+    pub const LONGEST_HEDGE: Duration = Duration::from_millis(150);
+
+    /// How long a read may take before a second brick is asked.
+    pub fn hedge_delay(&self) -> Duration {
+        self.delay(Patience::Read, Duration::from_millis(5))
+    }
+
+    /// How long a question to all bricks waits for this one when a quorum has answered.
+    pub fn straggle_delay(&self) -> Duration {
+        self.delay(Patience::Prompt, Duration::from_millis(30))
+    }
+
+    fn delay(&self, kind: Patience, least: Duration) -> Duration {
+        let usual = self.connection().and_then(|c| c.usual_time(kind));
+        usual.map_or(Self::LONGEST_HEDGE / 3, |time| {
+            (time * 2).clamp(least, Self::LONGEST_HEDGE)
+        })
+    }
+
+    /// Whether it has left a call of a moment unanswered for longer than it usually takes, and has said nothing since.
+    pub fn lags(&self) -> bool {
+        let Some(connection) = self.connection() else {
+            return false;
+        };
+        let now = exec::now();
+        let waits = [Patience::Prompt, Patience::Read, Patience::Ping]
+            .into_iter()
+            .filter_map(|kind| connection.oldest(kind))
+            .map(|call| now - call.sent)
+            .max();
+        waits.is_some_and(|wait| wait.min(connection.silence()) >= self.straggle_delay())
     }
 
     fn on_callback(&self, header: &CallHeader, args: Bytes) {
@@ -399,6 +530,13 @@ impl Subvol {
                 Ok(req) => self.tell(|brick, events| events.entrylk_contention(brick, req.gfid, &req.name)),
                 Err(e) => tracing::warn!("entrylk contention callback: {e}"),
             },
+            Some(callback::Proc::CacheInvalidation) => match CacheInvalidation::decode(&mut d) {
+                Ok(req) => match std::str::from_utf8(&req.gfid).map(str::parse) {
+                    Ok(Ok(gfid)) => self.tell(|_, events| events.blamed(gfid, &req.xdata)),
+                    _ => tracing::warn!("invalidation callback: {:?} is no gfid", req.gfid),
+                },
+                Err(e) => tracing::warn!("invalidation callback: {e}"),
+            },
             // CHILD_DOWN and CHILD_UP: the brick's own disk. Unknown callbacks are ignored (wire-protocol.md 2.5).
             _ => {}
         }
@@ -407,10 +545,7 @@ impl Subvol {
 
 /// Releases a number that is of no use.
 fn give_back(connection: &Connection, fd: &Fd, number: i64) -> Reply<fop::CommonRsp> {
-    let cred = Credential::V3(GlusterfsCred {
-        lk_owner: Bytes::from_static(&[0; 4]),
-        ..GlusterfsCred::default()
-    });
+    let cred = nobody_v3();
     let (gfid, xdata) = (fd.gfid(), Dict::new());
     if fd.is_dir() {
         let req = ReleasedirReq {
@@ -446,33 +581,41 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Pings a peer that is silent with calls outstanding; ends the session after `ping-timeout` of silence.
-async fn watch(subvol: Subvol, connection: Connection) {
-    let cred = Credential::V2(GlusterfsCred {
+/// Credentials of what a session asks on its own behalf.
+fn nobody() -> GlusterfsCred {
+    GlusterfsCred {
         lk_owner: Bytes::from_static(&[0; 4]),
         ..GlusterfsCred::default()
-    });
-    let mut ping = None;
-    while !connection.is_closed() {
-        exec::sleep(WATCH_INTERVAL).await;
-        // Silence without a call to answer says nothing: it counts from the oldest question on.
-        let asked = connection.oldest_wait().unwrap_or_default();
-        let silence = connection.silence().min(asked);
-        if silence < PING_AFTER {
-            ping = None;
-            continue;
-        }
-        if ping.is_none() {
-            ping = Some(connection.call(program::DUMP, dump::Proc::Ping as u32, &cred, &(), None));
-        }
-        let limit = subvol.0.spec.borrow().options.ping_timeout;
-        if !limit.is_zero() && silence >= limit {
-            let text = format!(
-                "has not responded in the last {} seconds, disconnecting.",
-                limit.as_secs()
-            );
-            tracing::error!("{}: server {text}", subvol.name());
-            connection.abort(&text);
-        }
+    }
+}
+
+fn nobody_v2() -> Credential {
+    Credential::V2(nobody())
+}
+
+fn nobody_v3() -> Credential {
+    Credential::V3(nobody())
+}
+
+/// Asks the peer whether it lives.
+pub(super) fn ping(connection: &Connection) -> oneshot::Receiver<Result<RawReply, RpcError>> {
+    let proc = dump::Proc::Ping as u32;
+    connection.call_with(program::DUMP, proc, &nobody_v2(), &(), None, Patience::Ping)
+}
+
+/// Makes a call whose result is of no interest; only that there is one.
+async fn raw<R: Fop>(connection: &Connection, req: &R) -> Result<(), RpcError> {
+    let call = connection.call_with(program::FOP, R::PROC as u32, &nobody_v3(), req, None, patience(R::PROC));
+    call.await.map_err(|_| RpcError::Disconnected)?.map(drop)
+}
+
+/// How soon a fop is answered, as far as its kind tells.
+fn patience(proc: fop::Proc) -> Patience {
+    use fop::Proc;
+    match proc {
+        Proc::Read | Proc::Readdir | Proc::Readdirp | Proc::Seek => Patience::Read,
+        Proc::Fsync | Proc::Fsyncdir | Proc::Truncate | Proc::Ftruncate | Proc::Unlink | Proc::Rmdir => Patience::Slow,
+        Proc::Fallocate | Proc::Discard | Proc::Zerofill | Proc::Rchecksum | Proc::CopyFileRange => Patience::Slow,
+        _ => Patience::Prompt,
     }
 }

@@ -320,7 +320,11 @@ impl ReplicaSet {
             inode.need_refresh();
             self.distrust(missed);
         }
+        let generation = self.generation();
         self.clear_dirty(inode.gfid, plan.dirty & plan.good, missed, cred).await;
+        if generation == self.generation() {
+            inode.set_blamed(generation, missed);
+        }
     }
 
     async fn sync_before_post_op(&self, gfid: Gfid, bricks: BrickSet, cred: &GlusterfsCred) {

@@ -155,6 +155,11 @@ impl DataLock {
         self.phase == Phase::Free
     }
 
+    /// The bricks that have everything that was done under the lock; `None` while it is free.
+    pub fn good(&self) -> Option<BrickSet> {
+        matches!(self.phase, Phase::Held | Phase::Releasing).then(|| self.locked - self.failed)
+    }
+
     /// Whether an operation is under way.
     pub fn is_active(&self) -> bool {
         !self.active.is_empty()

@@ -54,20 +54,12 @@ impl ReplicaSet {
     }
 
     async fn list_anew(&self, caller: &Caller, fd: &Fd, size: u32) -> FsResult<(Vec<DirEntry>, bool)> {
-        let mut left = self.candidates(fd.gfid(), Part::Data).await?;
-        let mut last = Errno::ENOTCONN;
-        while let Some(brick) = self.policy().pick(fd.gfid(), left) {
-            match self.list_from(caller, fd, brick, 0, size).await {
-                Ok(entries) => {
-                    fd.set_listing(Some(brick));
-                    return Ok(entries);
-                }
-                Err(e @ (Errno::EACCES | Errno::ENOTDIR)) => return Err(e),
-                Err(e) => last = e,
-            }
-            left.remove(brick);
-        }
-        Err(last)
+        let left = self.candidates(fd.gfid(), Part::Data).await?;
+        let inode = self.inode(fd.gfid());
+        let list = |brick, _| async move { Ok((brick, self.list_from(caller, fd, brick, 0, size).await?)) };
+        let (brick, entries) = self.hedged(&inode, left, &list).await?;
+        fd.set_listing(Some(brick));
+        Ok(entries)
     }
 
     async fn list_from(

@@ -1,16 +1,20 @@
 //! Operations on open files: open, write, truncate, allocation, flush, fsync, release.
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 
+use super::BrickSet;
+use super::answers::Answers;
 use super::data::{DataOp, Effect, write_xdata};
 use super::data_lock::ByteRange;
+use super::hedge::Pending;
 use super::set::ReplicaSet;
 use crate::client::{Caller, Fd};
 use crate::errno::{Errno, FsResult};
 use crate::wire::auth::utime;
 use crate::wire::fop::{
-    DiscardReq, FallocateReq, FlushReq, FsyncReq, FtruncateReq, OpenReq, ReleaseReq, ReleasedirReq, TruncateReq,
-    WriteReq, ZerofillReq,
+    DiscardReq, FallocateReq, FlushReq, FsyncReq, FtruncateReq, OpenReq, OpenRsp, ReleaseReq, ReleasedirReq,
+    TruncateReq, WriteReq, ZerofillReq,
 };
 use crate::wire::{Dict, Gfid, Iatt, flags};
 
@@ -32,7 +36,14 @@ impl ReplicaSet {
             xdata: Dict::null(),
         };
         let sessions = self.sessions();
-        let answers = self.ask(self.up(), |_, s| s.call(&cred, &req)).await;
+        let up = self.up();
+        let mut pending = self.start_all(up, |_, s| s.call(&cred, &req));
+        let inode = self.inode(gfid);
+        let good_one = |answers: &Answers<OpenRsp>| {
+            let readable = inode.readable(self.generation());
+            readable.is_some_and(|r| !(r.metadata & answers.ok()).is_empty())
+        };
+        let (answers, missing) = self.gather(&mut pending, up, good_one).await;
         if answers.ok().is_empty()
             || (self.candidates(gfid, super::read::Part::Metadata).await? & answers.ok()).is_empty()
         {
@@ -46,6 +57,9 @@ impl ReplicaSet {
         for (brick, rsp) in answers.iter() {
             self.opened(&fd, brick, rsp.fd, &sessions);
         }
+        if !missing.is_empty() {
+            self.open_on_stragglers(&fd, missing, pending, sessions);
+        }
         self.0.fds.add(&fd);
         if flags & flags::open::TRUNC != 0
             && let Err(e) = self.truncate(caller, gfid, Some(&fd), 0).await
@@ -54,6 +68,27 @@ impl ReplicaSet {
             return Err(e);
         }
         Ok(fd)
+    }
+
+    /// Takes the numbers of bricks that answer an OPEN after it was over.
+    fn open_on_stragglers(
+        &self,
+        fd: &Fd,
+        missing: BrickSet,
+        mut pending: Pending<OpenRsp>,
+        sessions: Vec<Option<u64>>,
+    ) {
+        fd.set_opening(missing);
+        let (set, fd) = (self.clone(), fd.clone());
+        self.later(async move {
+            while let Some((brick, answer)) = pending.next().await {
+                fd.not_opening(brick);
+                if let Ok(rsp) = answer {
+                    let session = sessions.get(brick).copied().flatten();
+                    set.subvol(brick).take_late(&fd, rsp.fd, session);
+                }
+            }
+        });
     }
 
     /// Open flags as they travel (wire-protocol.md 3.7).
@@ -213,7 +248,11 @@ impl ReplicaSet {
     pub async fn flush(&self, caller: &Caller, fd: &Fd) -> FsResult<()> {
         let inode = self.inode(fd.gfid());
         self.quiesce(&inode).await;
-        if !inode.data.borrow().is_free() {
+        if inode.owes_blame(self.generation(), self.bricks()) {
+            // Who missed a write must be on record before anybody is told that the file is closed: another client may
+            // see that brick and read there.
+            self.settle(&inode).await;
+        } else if !inode.data.borrow().is_free() {
             let (set, inode) = (self.clone(), inode.clone());
             self.later(async move { set.settle(&inode).await });
         }
@@ -263,7 +302,12 @@ impl ReplicaSet {
                 )
             },
         };
-        self.data_op(gfid, op).await.map(drop)
+        self.data_op(gfid, op).await?;
+        let inode = self.inode(gfid);
+        if inode.owes_blame(self.generation(), self.bricks()) {
+            self.settle(&inode).await;
+        }
+        Ok(())
     }
 
     /// The last close: gives the fd back to the bricks, after the transaction that may still use it.

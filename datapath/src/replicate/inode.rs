@@ -23,6 +23,8 @@ pub struct Inode {
     pub(super) changed: Notify,
     /// Writes sent and not answered, per brick: such a brick may not show what the application was told is written.
     in_flight: RefCell<Vec<u32>>,
+    /// Bricks that are on record as having missed writes of this client, and the generation in which that was recorded.
+    blamed: Cell<(u32, BrickSet)>,
     /// Whether this client ever took a POSIX lock here: FLUSH has something to release then.
     pub(super) posix_locked: Cell<bool>,
 }
@@ -35,6 +37,7 @@ impl Inode {
             data: RefCell::new(DataLock::new(owner)),
             changed: Notify::new(),
             in_flight: RefCell::new(vec![0; bricks]),
+            blamed: Cell::default(),
             posix_locked: Cell::new(false),
         }
     }
@@ -57,6 +60,20 @@ impl Inode {
     /// The next read must ask the bricks again.
     pub fn need_refresh(&self) {
         self.readable.set(None);
+        self.blamed.set((0, BrickSet::EMPTY));
+    }
+
+    /// Notes that it is on record in `generation` that `missed` missed writes of this client.
+    pub(super) fn set_blamed(&self, generation: u32, missed: BrickSet) {
+        self.blamed.set((generation, missed));
+    }
+
+    /// Whether a brick has missed writes under the lock that is held and is not on record for that.
+    pub(super) fn owes_blame(&self, generation: u32, bricks: usize) -> bool {
+        let (since, blamed) = self.blamed.get();
+        let recorded = if since == generation { blamed } else { BrickSet::EMPTY };
+        let good = self.data.borrow().good();
+        good.is_some_and(|good| !(BrickSet::first(bricks) - good - recorded).is_empty())
     }
 
     pub(super) fn write_sent(&self, brick: usize) {
@@ -81,13 +98,6 @@ impl Inode {
             .filter(|(_, n)| **n > 0)
             .map(|(i, _)| i)
             .collect()
-    }
-
-    /// Waits until no write is under way on `brick`.
-    pub(super) async fn settled(&self, brick: usize) {
-        while self.busy().contains(brick) {
-            self.changed.notified().await;
-        }
     }
 }
 

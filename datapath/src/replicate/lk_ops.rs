@@ -76,7 +76,13 @@ impl ReplicaSet {
             flock,
             xdata: Dict::null(),
         };
-        Ok(self.subvol(brick).call(cred, &req).await?.flock)
+        let subvol = self.subvol(brick);
+        let reply = match cmd {
+            // How long it waits is not the brick's doing.
+            LkCmd::SetLkW => subvol.call_blocking(cred, &req),
+            _ => subvol.call(cred, &req),
+        };
+        Ok(reply.await?.flock)
     }
 
     async fn give_back(&self, granted: BrickSet, fd: &Fd, flock: &Flock, cred: &crate::wire::auth::GlusterfsCred) {

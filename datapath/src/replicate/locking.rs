@@ -12,7 +12,7 @@ use crate::client::{Reply, Subvol};
 use crate::errno::Errno;
 use crate::exec;
 use crate::wire::auth::GlusterfsCred;
-use crate::wire::fop::{CommonRsp, EntrylkCmd, EntrylkReq, Flock, InodelkCmd, InodelkReq, LockType};
+use crate::wire::fop::{CommonRsp, EntrylkCmd, EntrylkReq, Flock, Fop, InodelkCmd, InodelkReq, LockType};
 use crate::wire::{Dict, Gfid};
 
 /// The range of a metadata lock: bricks move it to the domain `<domain>:metadata` (brick-and-replicate.md C.3).
@@ -60,6 +60,15 @@ enum Want {
     Unlock,
 }
 
+/// Sends a lock request; how long one that waits takes is not the brick's doing.
+fn send<R: Fop<Reply = CommonRsp>>(subvol: &Subvol, want: Want, cred: &GlusterfsCred, req: &R) -> Reply<CommonRsp> {
+    if want == Want::Wait {
+        subvol.call_blocking(cred, req)
+    } else {
+        subvol.call(cred, req)
+    }
+}
+
 impl ReplicaSet {
     fn send_lock(
         &self,
@@ -95,7 +104,7 @@ impl ReplicaSet {
                     volume: domain.clone(),
                     xdata: Dict::null(),
                 };
-                subvol.call(cred, &req)
+                send(subvol, want, cred, &req)
             }
             LockObject::Entry { gfid, name } => {
                 let cmd = match want {
@@ -112,7 +121,7 @@ impl ReplicaSet {
                     volume: domain.clone(),
                     xdata: Dict::null(),
                 };
-                subvol.call(cred, &req)
+                send(subvol, want, cred, &req)
             }
         }
     }

@@ -56,7 +56,7 @@ impl ReplicaSet {
             ..LookupReq::default()
         };
         let cred = self.cred(caller, 0);
-        let answers = self.ask(self.up(), |_, s| s.call(&cred, &req)).await;
+        let answers = self.ask_quickly(self.up(), |_, s| s.call(&cred, &req)).await;
         let answers = match self.agreement(&answers) {
             Agreement::Unanimous => answers,
             Agreement::Error(e) => return Err(e),
@@ -92,7 +92,7 @@ impl ReplicaSet {
             xdata: self.lookup_xdata(),
             ..LookupReq::default()
         };
-        let answers = self.ask(self.up(), |_, s| send(s, &req)).await;
+        let answers = self.ask_quickly(self.up(), |_, s| send(s, &req)).await;
         if answers.ok().is_empty() {
             return Err(answers.errno());
         }

@@ -12,6 +12,7 @@ mod dir_ops;
 mod entry;
 mod file_ops;
 pub mod heal;
+mod hedge;
 mod inode;
 mod lk_ops;
 mod locking;

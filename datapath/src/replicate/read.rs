@@ -40,8 +40,8 @@ impl ReplicaSet {
         if set.is_empty() { Err(Errno::EIO) } else { Ok(set) }
     }
 
-    /// Reads from the best brick; from the next one on an error that may be that brick's own. A brick that has not
-    /// answered a write of ours yet is waited for only when there is no other.
+    /// Reads from the best brick; from the next one on an error that may be that brick's own, or when it takes long
+    /// ([`super::hedge`]).
     pub(super) async fn read_one<T, Fut>(
         &self,
         gfid: Gfid,
@@ -52,34 +52,14 @@ impl ReplicaSet {
         Fut: Future<Output = FsResult<T>>,
     {
         let inode = self.inode(gfid);
-        let mut left = self.candidates(gfid, part).await?;
-        let mut refreshed = false;
-        let mut last = Errno::ENOTCONN;
-        loop {
-            let Some(brick) = self
-                .policy()
-                .pick(gfid, left - inode.busy())
-                .or_else(|| self.policy().pick(gfid, left))
-            else {
-                if refreshed {
-                    return Err(last);
-                }
-                refreshed = true;
-                inode.need_refresh();
-                left = self.candidates(gfid, part).await?;
-                continue;
-            };
-            inode.settled(brick).await;
-            match read(brick, self.subvol(brick).clone()).await {
-                Ok(answer) => return Ok(answer),
-                Err(e) if !worth_another_brick(e) => return Err(e),
-                Err(e) => {
-                    tracing::debug!("{}: read of {gfid} failed: {e}", self.subvol(brick).name());
-                    last = e;
-                    left.remove(brick);
-                }
-            }
+        let left = self.candidates(gfid, part).await?;
+        match self.hedged(&inode, left, &read).await {
+            Err(e) if worth_another_brick(e) => {}
+            answer => return answer,
         }
+        inode.need_refresh();
+        let left = self.candidates(gfid, part).await?;
+        self.hedged(&inode, left, &read).await
     }
 
     /// Attributes of an inode.
@@ -286,7 +266,7 @@ impl ReplicaSet {
             gfid: Gfid::ROOT,
             xdata: Dict::null(),
         };
-        let answers = self.ask(self.up(), |_, s| s.call(&cred, &req)).await;
+        let answers = self.ask_quickly(self.up(), |_, s| s.call(&cred, &req)).await;
         let fullest = answers
             .iter()
             .map(|(_, r)| r.statfs.clone())
@@ -296,7 +276,7 @@ impl ReplicaSet {
 }
 
 /// Errors that may be one brick's own: another copy may do better.
-fn worth_another_brick(e: Errno) -> bool {
+pub(super) fn worth_another_brick(e: Errno) -> bool {
     matches!(
         e,
         Errno::ENOTCONN | Errno::EIO | Errno::ESTALE | Errno::ENOENT | Errno::EBADF | Errno::EBADFD

@@ -8,18 +8,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::answers::Answers;
+use super::hedge::Budget;
 use super::inode::{Inode, InodeTable};
 use super::pending::PendingKeys;
 use super::readable::ReadPolicy;
 use super::{BrickSet, Quorum};
-use crate::client::{Caller, ClientOptions, ClientSpec, Fd, FdTable, Reply, Subvol, SubvolEvents};
+use crate::client::health::{Health, Record, State, Transition};
+use crate::client::{Caller, ClientOptions, ClientSpec, Fd, FdTable, Monitor, Reply, Subvol, SubvolEvents};
 use crate::errno::{Errno, FsResult};
 use crate::exec;
 use crate::exec::sync::Event;
-use crate::wire::Gfid;
 use crate::wire::auth::GlusterfsCred;
 use crate::wire::fop::FopRsp;
 use crate::wire::xdr::Xdr;
+use crate::wire::{Gfid, OldDict};
 
 /// Inodes nobody uses that are remembered (`lru-limit` of the C client).
 const INODES_REMEMBERED: usize = 65536;
@@ -33,6 +35,7 @@ pub(super) struct Inner {
     /// The options of `spec`; replaced as a whole when the volfile changes, so whoever took them keeps what it saw.
     options: RefCell<Rc<ClientOptions>>,
     pub(super) subvols: Vec<Subvol>,
+    monitor: Rc<Monitor>,
     pub(super) keys: PendingKeys,
     quorum: Cell<Quorum>,
     policy: Cell<ReadPolicy>,
@@ -54,6 +57,8 @@ pub(super) struct Inner {
     me: Weak<Inner>,
     /// New files' inode numbers leave this rest when divided by that many cores.
     gfid_share: Cell<(u64, u64)>,
+    /// How many reads may be sent to a second brick.
+    pub(super) hedges: Budget,
     /// Inodes a healer of this core is at.
     pub(super) healing: RefCell<BTreeSet<Gfid>>,
 }
@@ -89,6 +94,8 @@ pub enum BrickEvent {
     Up(usize),
     /// The brick may not be used: why.
     Down(usize, String),
+    /// What is thought of the brick has changed.
+    Health(usize, Transition),
 }
 
 impl std::fmt::Debug for ReplicaSet {
@@ -114,10 +121,13 @@ impl ReplicaSet {
             .collect();
         let inner = Rc::new_cyclic(|me: &Weak<Inner>| {
             let events: Weak<dyn SubvolEvents> = me.clone();
+            let health = Health::new(bricks, spec.options.probe_timeout, spec.options.ping_timeout);
+            let monitor = Monitor::new(&spec.volume, bricks, health, events.clone());
             Inner {
                 subvols: (0..bricks)
                     .map(|i| Subvol::new(i, spec.clone(), fds.clone(), events.clone()))
                     .collect(),
+                monitor,
                 keys: PendingKeys::new(spec.bricks.iter().map(|b| b.pending_name.as_str())),
                 quorum: Cell::new(Quorum::new(bricks, spec.options.quorum)),
                 policy: Cell::new(read_policy(&spec, local)),
@@ -132,6 +142,7 @@ impl ReplicaSet {
                 on_event: RefCell::new(None),
                 me: me.clone(),
                 gfid_share: Cell::new((1, 0)),
+                hedges: Budget::default(),
                 healing: RefCell::default(),
                 fds,
                 options: RefCell::new(Rc::new(spec.options.clone())),
@@ -147,7 +158,9 @@ impl ReplicaSet {
         let inner = &self.0;
         inner.quorum.set(Quorum::new(self.bricks(), spec.options.quorum));
         inner.policy.set(read_policy(spec, inner.local));
-        inner.options.replace(Rc::new(spec.options.clone()));
+        let options = &spec.options;
+        inner.monitor.set_timeouts(options.probe_timeout, options.ping_timeout);
+        inner.options.replace(Rc::new(options.clone()));
         inner.spec.replace(spec.clone());
         inner.subvols.iter().for_each(|subvol| subvol.set_spec(spec.clone()));
         if !spec.options.eager_lock {
@@ -222,6 +235,11 @@ impl ReplicaSet {
     /// The session with one brick.
     pub fn subvol(&self, brick: usize) -> &Subvol {
         &self.0.subvols[brick]
+    }
+
+    /// What is thought of a brick, and what was before.
+    pub fn health(&self, brick: usize) -> Record {
+        self.0.monitor.record(brick)
     }
 
     /// The state of one inode.
@@ -386,7 +404,8 @@ impl ReplicaSet {
 
     /// Sends `fd`'s OPEN to bricks that were away when it was opened.
     pub(super) fn open_late(&self, fd: &Fd) {
-        for brick in (self.up() - fd.open_on()).iter() {
+        let late = self.up() - fd.open_on() - fd.opening();
+        for brick in (late - self.lagging(late)).iter() {
             self.subvol(brick).open_late(fd, &self.own_cred(0));
         }
     }
@@ -407,6 +426,15 @@ impl Inner {
         }
     }
 
+    /// One line of the log for each change.
+    fn note_health(&self, brick: usize, change: &Transition) {
+        let (volume, name) = (self.spec.borrow().volume.clone(), self.subvols[brick].name());
+        match change.to {
+            State::Up => tracing::info!("{volume}: {name}: {change}"),
+            State::Suspect | State::Down => tracing::warn!("{volume}: {name}: {change}"),
+        }
+    }
+
     fn changed(&self, event: BrickEvent) {
         self.generation.set(self.generation.get().wrapping_add(1));
         if let Some(told) = &*self.on_event.borrow() {
@@ -420,6 +448,7 @@ impl SubvolEvents for Inner {
         let mut up = self.up.get();
         up.insert(brick);
         self.up.set(up);
+        self.monitor.connected(brick);
         self.changed(BrickEvent::Up(brick));
         self.first_status(brick);
         // A held lock does not cover the new brick: it is given up so that the next write includes it.
@@ -433,7 +462,39 @@ impl SubvolEvents for Inner {
         let mut trusted = self.trusted.get();
         trusted.remove(brick);
         self.trusted.set(trusted);
+        self.monitor.ended(brick, why);
         self.changed(BrickEvent::Down(brick, why.to_string()));
+    }
+
+    fn monitor(&self) -> &Rc<Monitor> {
+        &self.monitor
+    }
+
+    fn subvols(&self) -> &[Subvol] {
+        &self.subvols
+    }
+
+    fn health(&self, brick: usize, change: &Transition) {
+        self.note_health(brick, change);
+        if let Some(told) = &*self.on_event.borrow() {
+            told(BrickEvent::Health(brick, change.clone()));
+        }
+    }
+
+    fn quorum(&self, set: BrickSet) -> bool {
+        self.quorum.get().met(set)
+    }
+
+    fn blamed(&self, gfid: Gfid, blamed: &OldDict) {
+        let named = |b: &usize| {
+            let key = std::str::from_utf8(&self.keys.blame(*b).0);
+            key.is_ok_and(|key| blamed.get_str(key).is_some())
+        };
+        let bricks: BrickSet = (0..self.subvols.len()).filter(named).collect();
+        self.trusted.set(self.trusted.get() - bricks);
+        if let Some(inode) = self.inodes.borrow().known(gfid) {
+            inode.need_refresh();
+        }
     }
 
     fn inodelk_contention(&self, _brick: usize, gfid: Gfid, domain: &[u8]) {

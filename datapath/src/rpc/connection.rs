@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::latency::Latency;
 use super::{Outbox, RecordError, RecordReader};
 use crate::exec::net::Stream;
 use crate::exec::sync::oneshot;
@@ -69,12 +70,49 @@ impl RawReply {
 /// Called with each callback of the peer (wire-protocol.md 2.5): header and arguments.
 pub type CallbackHandler = Box<dyn Fn(&CallHeader, Bytes)>;
 
+/// How soon a call may be expected to be answered: calls of one kind are compared with each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Patience {
+    /// Work of a moment.
+    Prompt,
+    /// Reads: of the moment too, but one brick is asked, not all.
+    Read,
+    /// Waits for a disk or changes much: fsync, truncate, unlink, allocation.
+    Slow,
+    /// Asks whether the peer lives, not whether it can work.
+    Ping,
+    /// Waits for somebody else (a blocking lock): no answer says nothing about the peer.
+    Unbounded,
+}
+
+impl Patience {
+    const KINDS: usize = 5;
+}
+
 #[derive(Debug)]
 struct Waiting {
     reply: oneshot::Sender<Result<RawReply, RpcError>>,
     /// A READ: its reply carries file data.
     carries_data: bool,
+    patience: Patience,
     since: Mono,
+}
+
+/// What is known of the answered calls of one kind.
+#[derive(Debug, Default)]
+struct Answered {
+    /// When the latest call that has been answered was sent.
+    sent: Cell<Mono>,
+    times: RefCell<Latency>,
+}
+
+/// The oldest unanswered call of a kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Oldest {
+    /// Its number in the connection.
+    pub xid: u32,
+    /// When it was sent.
+    pub sent: Mono,
 }
 
 /// A connection that makes calls. Cheap to clone.
@@ -88,6 +126,9 @@ struct Inner {
     next_xid: Cell<u32>,
     closed: Cell<bool>,
     last_received: Cell<Mono>,
+    /// Bytes received, counted by the reader.
+    received: Rc<Cell<u64>>,
+    answered: [Answered; Patience::KINDS],
     ended: exec::sync::Event,
     why: RefCell<Option<String>>,
 }
@@ -105,13 +146,16 @@ impl Connection {
     /// Takes over `stream`: starts its sender and its reader.
     pub fn start(stream: Stream, on_callback: CallbackHandler) -> Connection {
         let outbox = Outbox::new(stream.clone());
+        let records = RecordReader::new(stream.clone(), MAX_REPLY);
         let inner = Rc::new(Inner {
-            stream: stream.clone(),
+            stream,
             outbox: outbox.clone(),
             waiting: RefCell::default(),
             next_xid: Cell::new(FIRST_XID),
             closed: Cell::new(false),
             last_received: Cell::new(exec::now()),
+            received: records.counter(),
+            answered: Default::default(),
             ended: exec::sync::Event::new(),
             why: RefCell::default(),
         });
@@ -123,13 +167,13 @@ impl Connection {
         });
         let reader = inner.clone();
         exec::spawn(async move {
-            let why = reader.read_all(stream, on_callback).await;
+            let why = reader.read_all(records, on_callback).await;
             reader.end(&why);
         });
         Connection(inner)
     }
 
-    /// Sends a call now and returns what will be its reply. `payload` is WRITE data, sent from where it is.
+    /// Sends a call of a moment now and returns what will be its reply. `payload` is WRITE data, sent from where it is.
     pub fn call(
         &self,
         program: Program,
@@ -137,6 +181,19 @@ impl Connection {
         cred: &Credential,
         args: &impl Xdr,
         payload: Option<Bytes>,
+    ) -> oneshot::Receiver<Result<RawReply, RpcError>> {
+        self.call_with(program, proc, cred, args, payload, Patience::Prompt)
+    }
+
+    /// [`Connection::call`] of another kind.
+    pub fn call_with(
+        &self,
+        program: Program,
+        proc: u32,
+        cred: &Credential,
+        args: &impl Xdr,
+        payload: Option<Bytes>,
+        patience: Patience,
     ) -> oneshot::Receiver<Result<RawReply, RpcError>> {
         let (tx, rx) = oneshot::oneshot();
         let inner = &self.0;
@@ -152,6 +209,7 @@ impl Connection {
             Waiting {
                 reply: tx,
                 carries_data,
+                patience,
                 since: exec::now(),
             },
         );
@@ -189,13 +247,39 @@ impl Connection {
 
     /// How long the oldest call has been waiting.
     pub fn oldest_wait(&self) -> Option<Duration> {
-        self.0
-            .waiting
-            .borrow()
-            .values()
-            .map(|w| w.since)
-            .min()
-            .map(|since| exec::now() - since)
+        // Numbers grow with time; only every 2^32 calls the oldest is not the first for a moment.
+        let waiting = self.0.waiting.borrow();
+        waiting.first_key_value().map(|(_, w)| exec::now() - w.since)
+    }
+
+    /// The oldest unanswered call of one kind.
+    pub fn oldest(&self, patience: Patience) -> Option<Oldest> {
+        let waiting = self.0.waiting.borrow();
+        let (xid, call) = waiting.iter().find(|(_, w)| w.patience == patience)?;
+        Some(Oldest {
+            xid: *xid,
+            sent: call.since,
+        })
+    }
+
+    /// When the latest call of a kind that has been answered was sent; the beginning of time if none has.
+    pub fn answered(&self, patience: Patience) -> Mono {
+        self.0.answered[patience as usize].sent.get()
+    }
+
+    /// The time within which 99 of 100 calls of a kind were answered lately; `None` before the first answer.
+    pub fn usual_time(&self, patience: Patience) -> Option<Duration> {
+        self.0.answered[patience as usize].times.borrow().p99()
+    }
+
+    /// Bytes received so far: it grows as long as anything arrives, however long the record.
+    pub fn received(&self) -> u64 {
+        self.0.received.get()
+    }
+
+    /// Bytes the socket has taken so far.
+    pub fn sent(&self) -> u64 {
+        self.0.outbox.sent()
     }
 
     /// How long nothing has been received.
@@ -237,8 +321,7 @@ impl Inner {
     }
 
     /// Reads until the stream ends; returns why it did.
-    async fn read_all(&self, stream: Stream, on_callback: CallbackHandler) -> String {
-        let mut reader = RecordReader::new(stream, MAX_REPLY);
+    async fn read_all(&self, mut reader: RecordReader, on_callback: CallbackHandler) -> String {
         loop {
             let split = |prefix: &[u8]| self.split(prefix);
             let record = match reader.next(split).await {
@@ -255,6 +338,12 @@ impl Inner {
                 return why;
             }
         }
+    }
+
+    fn note_answer(&self, call: &Waiting) {
+        let answered = &self.answered[call.patience as usize];
+        answered.sent.set(answered.sent.get().max(call.since));
+        answered.times.borrow_mut().add(self.last_received.get() - call.since);
     }
 
     fn split(&self, prefix: &[u8]) -> HeaderLen {
@@ -281,6 +370,7 @@ impl Inner {
                 let Some(waiting) = self.waiting.borrow_mut().remove(&header.xid) else {
                     return Err(format!("reply to a call that was not made: xid {}", header.xid));
                 };
+                self.note_answer(&waiting);
                 let result = if header.is_success() {
                     Ok(RawReply {
                         body: d.rest(),

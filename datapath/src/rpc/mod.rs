@@ -4,9 +4,10 @@
 //! known here.
 
 mod connection;
+mod latency;
 mod outbox;
 mod reader;
 
-pub use connection::{CallbackHandler, Connection, RawReply, RpcError};
+pub use connection::{CallbackHandler, Connection, Oldest, Patience, RawReply, RpcError};
 pub use outbox::Outbox;
 pub use reader::{Record, RecordError, RecordReader};

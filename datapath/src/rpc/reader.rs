@@ -4,8 +4,10 @@
 //! (WRITE calls, READ replies) is split: the message is copied out, the data is received straight into a page
 //! buffer of its own, except for the part that was already in the staging buffer.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -78,7 +80,7 @@ pub struct RecordReader {
     start: usize,
     end: usize,
     max_record: usize,
-    received: u64,
+    received: Rc<Cell<u64>>,
 }
 
 impl RecordReader {
@@ -90,13 +92,22 @@ impl RecordReader {
             start: 0,
             end: 0,
             max_record,
-            received: 0,
+            received: Rc::default(),
         }
     }
 
     /// Bytes received so far.
     pub fn received(&self) -> u64 {
-        self.received
+        self.received.get()
+    }
+
+    /// The count of [`RecordReader::received`], to be looked at while records are read.
+    pub fn counter(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.received)
+    }
+
+    fn count(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
     }
 
     /// The next record, or `None` when the peer ended the stream between records. `split` is shown the first bytes
@@ -182,7 +193,7 @@ impl RecordReader {
                 0 => return Err(RecordError::Truncated { missing: len - filled }),
                 n => {
                     filled += n;
-                    self.received += n as u64;
+                    self.count(n);
                 }
             }
         }
@@ -293,7 +304,7 @@ impl RecordReader {
                 }
                 Ok(n) => {
                     self.end += n;
-                    self.received += n as u64;
+                    self.count(n);
                 }
                 Err(e) => {
                     self.staging = Some(staging);

@@ -8,6 +8,10 @@ use super::OldDict;
 use super::define::{xdr_procs, xdr_structs};
 use super::dump::GfCommonRsp;
 
+/// Key of SETVOLUME by which a client of this implementation makes itself known to bricks that are of it too; all others
+/// ignore it. Its value is the version of what they have agreed on.
+pub const OURS: &str = "ringluster";
+
 xdr_procs! {
     /// Procedures of both handshake programs, which share one number.
     Proc in "handshake" {

@@ -105,6 +105,8 @@ impl Shared {
     }
 
     async fn session(&self, volume: &Volume, pause: Duration) -> FsResult<()> {
+        // As the kernel does before every open.
+        volume.lookup(&caller(), Gfid::ROOT, b"shared").await?;
         let fd = volume.open(&caller(), self.gfid, libc::O_RDWR as u32).await?;
         for _ in 0..1 + random_below(5) {
             match random_below(4) {

@@ -14,8 +14,8 @@ use datapath::errno::FsResult;
 use datapath::exec::host::{HostId, spawn_on};
 use datapath::exec::net::{Addr, Listener};
 use datapath::exec::{self, sleep};
-use datapath::replicate::BrickSet;
 use datapath::replicate::heal::HealDaemon;
+use datapath::replicate::{BrickEvent, BrickSet};
 use datapath::sim::{Sim, ip_of};
 use datapath::sys::xattr;
 use datapath::wire::Gfid;
@@ -140,7 +140,11 @@ impl World {
         connect(HEALER, &healer);
         let daemon = HealDaemon::start(healer.clone());
         let woken = daemon.clone();
-        healer.on_event(move |_| woken.bricks_changed());
+        healer.on_event(move |event| {
+            if !matches!(event, BrickEvent::Health(..)) {
+                woken.bricks_changed();
+            }
+        });
         let world = World {
             sim,
             root: Rc::new(root),

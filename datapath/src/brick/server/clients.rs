@@ -138,6 +138,11 @@ impl Clients {
         self.all.remove(&id);
     }
 
+    /// The clients of this implementation but one.
+    pub fn ours_but(&self, id: ClientId) -> impl Iterator<Item = &Rc<Client>> {
+        self.all.values().filter(move |c| c.admission.ours && c.id != id)
+    }
+
     /// The client of an id.
     pub fn get(&self, id: ClientId) -> Option<&Rc<Client>> {
         self.all.get(&id)
@@ -158,6 +163,7 @@ mod tests {
             process_name: String::new(),
             version: String::new(),
             op_version: 0,
+            ours: false,
         }
     }
 

@@ -5,6 +5,7 @@
 use super::auth::{Login, Peer};
 use super::config::BrickConfig;
 use crate::errno::Errno;
+use crate::wire::handshake;
 use crate::wire::program;
 use crate::wire::{Gfid, OldDict};
 
@@ -43,6 +44,8 @@ pub struct Admission {
     pub version: String,
     /// `opversion`, 0 if not given.
     pub op_version: u32,
+    /// It is a client of this implementation ([`handshake::OURS`]) and understands what GlusterFS's do not.
+    pub ours: bool,
 }
 
 fn refuse(errno: Errno, text: impl Into<String>) -> Refusal {
@@ -101,6 +104,7 @@ pub fn check(config: &BrickConfig, state: State, peer: Peer, dict: &OldDict) -> 
         process_name: dict.get_str("process-name").unwrap_or_default().to_string(),
         version: dict.get_str("client-version").unwrap_or_default().to_string(),
         op_version: dict.get_u32("opversion").unwrap_or(0),
+        ours: dict.get_str(handshake::OURS).is_some(),
     })
 }
 

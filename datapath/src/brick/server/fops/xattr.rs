@@ -4,11 +4,16 @@ use super::inode::real_gfid;
 use crate::brick::index::{KINDS, PURGE_INDEX};
 use crate::brick::server::request::{Answer, Ctx, Object};
 use crate::errno::{Errno, FsResult};
+use crate::wire::callback::{self, CacheInvalidation, EventType};
 use crate::wire::fop::{
     CommonRsp, DictRsp, FgetxattrReq, FremovexattrReq, FsetxattrReq, FxattropReq, GetxattrReq, RemovexattrReq,
     SetxattrReq, XattropReq,
 };
-use crate::wire::{Dict, Gfid, Value};
+use crate::wire::{Dict, Gfid, OldDict, Value};
+
+/// Keys by which bricks are blamed, and the one beside them that blames nobody.
+const BLAME_PREFIX: &str = "trusted.afr.";
+const DIRTY: &str = "trusted.afr.dirty";
 
 /// The object of a request by gfid that is no index directory: those have no xattrs.
 fn object_of(ctx: &Ctx, gfid: Gfid) -> FsResult<Object> {
@@ -131,6 +136,7 @@ fn operate(ctx: &Ctx, object: &Object, op: u32, pairs: &Dict, asked: &Dict) -> A
         .index
         .borrow_mut()
         .after_xattrop(gfid, op, purge, &dict, asked);
+    tell_others(ctx, gfid, pairs);
     let mut xdata = Dict::null();
     ctx.count(gfid, asked, &mut xdata);
     Ok(DictRsp {
@@ -140,4 +146,34 @@ fn operate(ctx: &Ctx, object: &Object, op: u32, pairs: &Dict, asked: &Dict) -> A
         dict,
         ..DictRsp::default()
     })
+}
+
+/// Somebody has missed something, or has been healed: clients that can still read there must know before whoever made
+/// the change hears that this is on record. Only those of this implementation are told.
+fn tell_others(ctx: &Ctx, gfid: Gfid, pairs: &Dict) {
+    let mut blamed = OldDict::new();
+    for (key, value) in pairs.iter() {
+        let Ok(name) = std::str::from_utf8(&key.0) else {
+            continue;
+        };
+        let changes = value.as_bytes().is_some_and(|v| v.iter().any(|b| *b != 0));
+        if changes && name.starts_with(BLAME_PREFIX) && name != DIRTY {
+            blamed = blamed.with_str(name.to_string(), "1");
+        }
+    }
+    if blamed.is_empty() {
+        return;
+    }
+    let notice = CacheInvalidation {
+        gfid: gfid.to_string().into(),
+        event_type: EventType::CacheInvalidation as u32,
+        flags: callback::invalidate::XATTR,
+        xdata: blamed,
+        ..CacheInvalidation::default()
+    };
+    for client in ctx.brick.clients.borrow().ours_but(ctx.client.id) {
+        if let Some(conn) = client.connection() {
+            conn.callback(callback::Proc::CacheInvalidation, &notice);
+        }
+    }
 }
