@@ -87,6 +87,9 @@ impl Inner {
         if hello.max_op_version < state.op_version {
             return Err(ProbeError::OpVersion(hello.max_op_version, state.op_version));
         }
+        if returns.is_some() {
+            self.take_over().await?;
+        }
         self.take_name(&hello.you).await?;
         let mut hosts = vec![host.to_owned()];
         hosts.extend(
@@ -205,7 +208,7 @@ impl Inner {
         client: &Client,
         hello: &HelloAnswer,
         uuid: Gfid,
-    ) -> Result<u64, ClusterError> {
+    ) -> Result<u64, ProbeError> {
         let mut trusted: Vec<String> = self
             .state()
             .peers
@@ -223,9 +226,9 @@ impl Inner {
         let envelope = self.envelope(0, request);
         let joined = self
             .links
-            .call_once::<_, JoinAnswer>(target, Procedure::Join, &envelope, JOIN)
-            .await;
-        joined.map(|(answer, _)| answer.raft_id)
+            .call_once::<_, JoinAnswer>(target, Procedure::Join, &envelope, JOIN);
+        let (answer, _) = joined.await?;
+        answer
     }
 
     /// The new member's record: the names it had, and the one it was probed by.
@@ -304,10 +307,9 @@ impl Inner {
         request: JoinRequest,
         from: IpAddr,
     ) -> Result<JoinAnswer, ClusterError> {
-        let refused = |why: &str| Err(ClusterError::Refused(why.to_owned()));
         // Two nodes that probe each other at the same time must not both give themselves up.
         let Ok(_one) = self.admitting.try_lock() else {
-            return refused("the host is itself adding a peer");
+            return Err(ClusterError::Refused("the host is itself adding a peer".to_owned()));
         };
         let identity = self.identity.borrow().clone();
         let state = self.state();
@@ -323,9 +325,9 @@ impl Inner {
                 return Err(ClusterError::Denied(from.to_string()));
             }
         } else if !alone {
-            return refused("the host is already part of another cluster");
+            return Ok(Err(ProbeError::AnotherCluster));
         } else if !state.volumes.is_empty() && request.uuid != identity.uuid {
-            return refused("the host has volumes configured");
+            return Ok(Err(ProbeError::HasVolumes));
         }
         let mut trusted = request.trusted;
         trusted.push(from.to_string());
@@ -333,7 +335,7 @@ impl Inner {
         let raft_id = next.raft_id;
         tracing::info!("this node joins the cluster of {from} as {}", next.uuid);
         self.begin_life(next, None).await?;
-        Ok(JoinAnswer { raft_id })
+        Ok(Ok(raft_id))
     }
 
     /// Has the leader carry a request out: this node, or the one that is known to lead.

@@ -88,13 +88,16 @@ impl Inner {
             return;
         };
         let Ok(running) = self.running() else { return };
-        let (changes, _one) = match step.clone() {
-            Step::Vote(ids) => (
-                ChangeMembers::ReplaceAllVoters(ids),
-                self.membership_change.lock().await,
-            ),
-            Step::Remove(ids) => (ChangeMembers::RemoveNodes(ids), self.membership_change.lock().await),
+        let changes = match step.clone() {
+            Step::Vote(ids) => ChangeMembers::ReplaceAllVoters(ids),
+            Step::Remove(ids) => ChangeMembers::RemoveNodes(ids),
+            Step::Add(ids) => {
+                let state = self.state();
+                let member = |id| state.peer_of_raft(id).map(|peer| (id, Member::from(peer)));
+                ChangeMembers::AddNodes(ids.into_iter().filter_map(member).collect())
+            }
         };
+        let _one = self.membership_change.lock().await;
         let result = rt::timeout(CHANGE, running.raft.change_membership(changes, true)).await;
         match result {
             Ok(Ok(_)) => tracing::info!("cluster membership: {}", self.describe(&step)),
@@ -115,6 +118,7 @@ impl Inner {
         };
         match step {
             Step::Vote(ids) => format!("voters {}", names(ids)),
+            Step::Add(ids) => format!("learners {}", names(ids)),
             Step::Remove(ids) => format!("removal of {}", names(ids)),
         }
     }

@@ -172,11 +172,7 @@ impl Inner {
         (me.uuid, me.raft_id) = (next.uuid, next.raft_id);
         let exchanged = match alone {
             Some(mut state) => {
-                let member = Member {
-                    uuid: me.uuid,
-                    hosts: me.hostnames.clone(),
-                    port: me.port,
-                };
+                let member = Member::from(&me);
                 state.peers.push(me);
                 store.found(next.clone(), member, state).await
             }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::types::{ClusterError, Peer};
-use super::wire::{self, Answer, CLUSTER, Envelope, Procedure};
+use super::wire::{self, Answer, CLUSTER, Envelope, HelloAnswer, Procedure};
 use crate::client::resolve::Resolver;
 use crate::rpc::{Address, CallError, Client};
 use crate::rt::{self, Stream};
@@ -134,15 +134,18 @@ impl Links {
         connecting.await
     }
 
-    /// Ends the connections to a node that keeps silent: the next message looks for it anew.
-    pub fn drop_link(&self, uuid: Gfid) {
-        for lane in [Lane::Raft, Lane::Requests] {
-            if let Some(link) = self.links.borrow_mut().remove(&(uuid, lane))
-                && let Some(client) = link.client.borrow_mut().take()
-            {
-                client.close();
-            }
+    /// Ends a connection to a node that keeps silent: the next message looks for it anew.
+    pub fn drop_lane(&self, uuid: Gfid, lane: Lane) {
+        if let Some(link) = self.links.borrow_mut().remove(&(uuid, lane))
+            && let Some(client) = link.client.borrow_mut().take()
+        {
+            client.close();
         }
+    }
+
+    fn drop_link(&self, uuid: Gfid) {
+        self.drop_lane(uuid, Lane::Raft);
+        self.drop_lane(uuid, Lane::Requests);
     }
 
     /// Forgets a node that is no longer a peer.
@@ -255,14 +258,14 @@ impl std::fmt::Display for Fault {
 async fn connect(resolver: Resolver, target: Target, last: Option<SocketAddr>) -> Result<Client, String> {
     let mut attempts: FuturesUnordered<LocalBoxFuture<'_, Result<Client, String>>> = FuturesUnordered::new();
     if let Some(address) = last {
-        attempts.push(connect_address(address).boxed_local());
+        attempts.push(connect_address(address, target.uuid).boxed_local());
     }
     for (place, host) in (u32::from(last.is_some())..).zip(&target.hosts) {
-        let (resolver, port) = (&resolver, target.port);
+        let (resolver, target) = (&resolver, &target);
         attempts.push(
             async move {
                 rt::sleep(STAGGER * place).await;
-                connect_host(resolver, host, port).await
+                connect_host(resolver, host, target).await
             }
             .boxed_local(),
         );
@@ -280,13 +283,13 @@ async fn connect(resolver: Resolver, target: Target, last: Option<SocketAddr>) -
     }
 }
 
-async fn connect_host(resolver: &Resolver, host: &str, port: u16) -> Result<Client, String> {
+async fn connect_host(resolver: &Resolver, host: &str, target: &Target) -> Result<Client, String> {
     let addresses = resolver.resolve(host).await.map_err(|e| e.to_string())?;
     let attempts: FuturesUnordered<_> = (0u32..)
         .zip(addresses)
         .map(|(place, address)| async move {
             rt::sleep(STAGGER * place).await;
-            connect_address(SocketAddr::new(address, port)).await
+            connect_address(SocketAddr::new(address, target.port), target.uuid).await
         })
         .collect();
     futures_util::pin_mut!(attempts);
@@ -300,11 +303,23 @@ async fn connect_host(resolver: &Resolver, host: &str, port: u16) -> Result<Clie
     Err(why)
 }
 
-async fn connect_address(address: SocketAddr) -> Result<Client, String> {
+/// Connects to an address and, if it is known who should be there, asks who is: an address may belong to another node now,
+/// or a name mean another one here.
+async fn connect_address(address: SocketAddr, uuid: Gfid) -> Result<Client, String> {
     let to = Address::Tcp(address);
-    match rt::timeout(CONNECT, Stream::connect(&to)).await {
-        Ok(Ok(stream)) => Ok(Client::over(stream, Rc::new(|_| ()))),
-        Ok(Err(e)) => Err(format!("{address}: {e}")),
-        Err(_) => Err(format!("{address}: no answer")),
+    let client = match rt::timeout(CONNECT, Stream::connect(&to)).await {
+        Ok(Ok(stream)) => Client::over(stream, Rc::new(|_| ())),
+        Ok(Err(e)) => return Err(format!("{address}: {e}")),
+        Err(_) => return Err(format!("{address}: no answer")),
+    };
+    if uuid.is_null() {
+        return Ok(client);
+    }
+    let answer = client.call(CLUSTER, Procedure::Hello as u32, b"", CONNECT).await;
+    let body = answer.map_err(|e| format!("{address}: {e}"))?;
+    match wire::decode::<Answer<HelloAnswer>>(body) {
+        Ok((Ok(hello), _)) if hello.uuid == uuid => Ok(client),
+        Ok((Ok(hello), _)) => Err(format!("{address}: there is {} instead", hello.uuid)),
+        Ok((Err(e), _)) | Err(e) => Err(format!("{address}: {e}")),
     }
 }

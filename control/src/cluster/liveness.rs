@@ -18,6 +18,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// A peer that has been silent for longer is not connected.
 const SILENCE: Duration = Duration::from_millis(1500);
 
+/// How long requests to a node that is not connected go on.
+const GIVE_UP: Duration = Duration::from_secs(4);
 /// How long connections to a node that is no longer a peer are kept.
 const FORGET: Duration = Duration::from_secs(10);
 
@@ -77,7 +79,7 @@ impl Inner {
     }
 
     /// Notes a ping's end; each transition is one log line.
-    fn note(&self, peer: &Peer, result: Result<(), ClusterError>) {
+    fn note(self: &Rc<Self>, peer: &Peer, result: Result<(), ClusterError>) {
         let name = Target::from(peer);
         let was = self.heard.borrow().get(&peer.uuid).copied();
         match result {
@@ -89,14 +91,28 @@ impl Inner {
             Err(e) => {
                 // Its host may have vanished without a word: look for it anew, by all its addresses.
                 if matches!(e, ClusterError::Uncertain(_)) {
-                    self.links.drop_link(peer.uuid);
+                    self.links.drop_lane(peer.uuid, Lane::Raft);
                 }
                 if was.is_some_and(|was| was.elapsed() > SILENCE) {
                     self.heard.borrow_mut().remove(&peer.uuid);
+                    self.give_up(peer.uuid);
                     tracing::warn!("peer {} ({name}) is disconnected: {e}", peer.uuid);
                 }
             }
         }
+    }
+
+    /// Ends the requests to a node that stays away. They may take long, and a busy node is not a dead one.
+    fn give_up(self: &Rc<Self>, uuid: Gfid) {
+        let cluster = Rc::downgrade(self);
+        rt::spawn(async move {
+            rt::sleep(GIVE_UP).await;
+            if let Some(inner) = cluster.upgrade()
+                && !inner.connected(uuid)
+            {
+                inner.links.drop_lane(uuid, Lane::Requests);
+            }
+        });
     }
 
     /// Forgets a node that is no peer any more. False, for use in `retain`.

@@ -172,7 +172,7 @@ impl Data {
                     other.uuid
                 )));
             }
-            if other.raft_id == peer.raft_id {
+            if other.raft_id == peer.raft_id && peer.raft_id != 0 {
                 return Err(ClusterError::Refused(format!(
                     "peer {} has the same raft id",
                     other.uuid

@@ -5,7 +5,7 @@
 //!
 //! * `types`: the data and the errors; `machine`: what a change does; `store`: the file; `raft`, `network`: glue to
 //!   openraft; `wire`, `links`, `program`: messages between nodes; `propose`: changes; `liveness`: who answers;
-//!   `voters`, `keeper`: who votes; `join`: how nodes come and go.
+//!   `voters`, `keeper`: who votes; `join`, `leave`, `recover`: how nodes come, go and are lost.
 
 #[cfg(test)]
 mod fixtures;
@@ -20,6 +20,7 @@ mod network;
 mod program;
 mod propose;
 mod raft;
+mod recover;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -387,11 +388,7 @@ async fn found(store: &Store, me: &Peer, mut import: State) -> Result<(Store, Id
         Some(peer) => *peer = myself,
         None => import.peers.push(myself),
     }
-    let member = Member {
-        uuid: me.uuid,
-        hosts: me.hostnames.clone(),
-        port: me.port,
-    };
+    let member = Member::from(me);
     let store = store.found(identity.clone(), member, import).await.map_err(storage)?;
     Ok((store, identity))
 }

@@ -58,10 +58,10 @@ impl Inner {
         let begun = Instant::now();
         let mut sent = None;
         loop {
-            let result = match self.leader_id() {
-                Some(leader) if leader == self.identity.borrow().raft_id => self.write(command.clone()).await,
-                Some(leader) => self.forward(leader, command.clone()).await,
-                None => Err(ClusterError::NoQuorum),
+            let left = LIMIT.saturating_sub(begun.elapsed());
+            let result = match rt::timeout(left, self.attempt(&command)).await {
+                Ok(result) => result,
+                Err(_) => Err(ClusterError::Uncertain("no answer of the leader in time".to_owned())),
             };
             match result {
                 Err(ClusterError::Uncertain(why)) => sent = Some(why),
@@ -70,10 +70,18 @@ impl Inner {
                 other => return other,
             }
             let limit = if sent.is_some() { LIMIT } else { PATIENCE };
-            if begun.elapsed() > limit {
+            if begun.elapsed() + RETRY >= limit {
                 return Err(sent.map_or(ClusterError::NoQuorum, ClusterError::Uncertain));
             }
             rt::sleep(RETRY).await;
+        }
+    }
+
+    async fn attempt(&self, command: &Command) -> Result<ProposeAnswer, ClusterError> {
+        match self.leader_id() {
+            Some(leader) if leader == self.identity.borrow().raft_id => self.write(command.clone()).await,
+            Some(leader) => self.forward(leader, command.clone()).await,
+            None => Err(ClusterError::NoQuorum),
         }
     }
 
@@ -82,7 +90,7 @@ impl Inner {
         let envelope = self.envelope(leader, ProposeRequest { command });
         let call = self
             .links
-            .call(&target, Lane::Requests, Procedure::Propose, (&envelope, b""), COMMIT);
+            .call(&target, Lane::Raft, Procedure::Propose, (&envelope, b""), COMMIT);
         call.await.map(|(answer, _)| answer)
     }
 

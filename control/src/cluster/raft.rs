@@ -20,7 +20,7 @@ use datapath::wire::Gfid;
 use super::gfid;
 use super::machine::{Command, Data, Outcome};
 use super::store::{Image, SavedSnapshot, Store};
-use super::types::State;
+use super::types::{Peer, State};
 use crate::rt::sync::watch;
 
 openraft::declare_raft_types!(
@@ -48,6 +48,16 @@ impl Default for Member {
             uuid: Gfid::NULL,
             hosts: Vec::new(),
             port: 0,
+        }
+    }
+}
+
+impl From<&Peer> for Member {
+    fn from(peer: &Peer) -> Self {
+        Member {
+            uuid: peer.uuid,
+            hosts: peer.hostnames.clone(),
+            port: peer.port,
         }
     }
 }

@@ -151,6 +151,31 @@ impl Store {
         self.reset(identity, None).await
     }
 
+    /// Appends a membership that nobody has agreed to, and gives this node the leadership that goes with it, in one
+    /// transaction. For a node that is alone left of its cluster.
+    pub async fn seize(&self, raft_id: u64, membership: Membership<u64, Member>) -> io::Result<()> {
+        let vote: Option<Vote<u64>> = self.get("vote")?;
+        let last = self.log_state()?.last_log_id;
+        let term = vote
+            .map_or(0, |vote| vote.leader_id().term)
+            .max(last.map_or(0, |id| id.leader_id.term))
+            + 1;
+        let index = last.map_or(0, |id| id.index + 1);
+        let entry = Entry::<Types> {
+            log_id: LogId::new(CommittedLeaderId::new(term, raft_id), index),
+            payload: EntryPayload::Membership(membership),
+        };
+        let (row, vote) = (encode(&entry)?, encode(&Vote::<u64>::new_committed(term, raft_id))?);
+        self.write(Durability::Immediate, move |txn| {
+            let mut log = txn.open_table(LOG).map_err(other)?;
+            log.insert(&index, row.as_slice()).map_err(other)?;
+            let mut meta = txn.open_table(META).map_err(other)?;
+            meta.insert("vote", vote.as_slice()).map_err(other)?;
+            Ok(())
+        })
+        .await
+    }
+
     async fn reset(&self, identity: Identity, start: Option<(Vote<u64>, [Entry<Types>; 2])>) -> io::Result<Store> {
         let identity = encode(&identity)?;
         let mut rows = Vec::new();
@@ -368,10 +393,11 @@ fn open(path: PathBuf) -> Result<Shared, ClusterError> {
     // not mended but reported, also at the next start.
     match db.check_integrity() {
         Ok(true) => {}
+        Err(DatabaseError::Storage(redb::StorageError::Io(e))) => return Err(wrong(e.to_string())),
         failed => {
             let why = failed.map_or_else(|e| e.to_string(), |_| "checksums do not match".to_owned());
             let text = format!(
-                "damaged ({why}); if the cluster has other nodes, remove this directory and probe this node from one of them"
+                "damaged ({why}); if the cluster has other nodes, remove this directory, start again and probe this node from one of them"
             );
             std::fs::write(&mark, &text).map_err(|e| wrong(format!("{text}; {}: {e}", mark.display())))?;
             return Err(wrong(text));

@@ -34,6 +34,8 @@ pub(super) struct View {
 pub(super) enum Step {
     /// These are to be the voters.
     Vote(BTreeSet<u64>),
+    /// These are peers, but not members: a change that was given up half-way, or was overtaken.
+    Add(BTreeSet<u64>),
     /// These are to be members no longer.
     Remove(BTreeSet<u64>),
 }
@@ -48,6 +50,16 @@ pub(super) fn plan(view: &View) -> Option<Step> {
     let wanted = choose(view, voters);
     if !wanted.is_empty() && wanted != *voters {
         return Some(Step::Vote(wanted));
+    }
+    // 0 is no raft id: a peer that has never joined.
+    let missing: BTreeSet<u64> = view
+        .peers
+        .difference(&view.members)
+        .copied()
+        .filter(|id| *id != 0)
+        .collect();
+    if !missing.is_empty() {
+        return Some(Step::Add(missing));
     }
     let is_stale = |id: &&u64| !view.peers.contains(id) && !view.joining.contains(id) && !voters.contains(id);
     let stale: BTreeSet<u64> = view.members.iter().filter(is_stale).copied().collect();
@@ -98,7 +110,7 @@ mod tests {
             while let Some(step) = plan(&view) {
                 match step {
                     Step::Vote(voters) => view.configs = vec![voters],
-                    Step::Remove(stale) => panic!("{stale:?} removed"),
+                    other => panic!("{other:?}"),
                 }
             }
             assert_eq!(view.configs[0].len(), expected, "{n} nodes");
@@ -158,6 +170,13 @@ mod tests {
         view.members.insert(30);
         (view.peers, view.connected, view.ready) = (set([1, 2, 30]), set([1, 2, 30]), set([1, 2, 30]));
         assert_eq!(plan(&view), Some(Step::Vote(set([1, 2, 30]))));
+    }
+
+    #[test]
+    fn peers_are_members() {
+        let mut view = view(3, 1..=3);
+        view.peers.extend([0, 4]);
+        assert_eq!(plan(&view), Some(Step::Add(set([4]))));
     }
 
     #[test]

@@ -127,11 +127,8 @@ pub(super) struct JoinRequest {
     pub trusted: Vec<String>,
 }
 
-/// The raft id of the new store of a node.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct JoinAnswer {
-    pub raft_id: u64,
-}
+/// The raft id of the new store of a node, or why it does not join.
+pub(super) type JoinAnswer = Result<u64, ProbeError>;
 
 /// Are you the one?
 #[derive(Debug, Clone, Serialize, Deserialize)]

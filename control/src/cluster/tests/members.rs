@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::nodes::{Node, Place, host, odd, uuid, voters};
 use super::{LONG, eventually};
+use crate::cluster::fixtures::volume;
 use crate::cluster::wire::{self, Answer, CLUSTER, Envelope, Ping, Procedure};
-use crate::cluster::{ClusterError, ProbeError, Probed};
+use crate::cluster::{Change, ClusterError, ProbeError, Probed, State};
 use crate::rpc::{Address, Client};
 use crate::rt;
 
@@ -49,7 +50,7 @@ fn a_follower_may_probe_and_revisions_never_go_back() {
         let fourth = place.start(4).await;
         for version in 1..10 {
             // Away from here the node has seen many revisions.
-            let options = crate::cluster::Change::SetOptions {
+            let options = Change::SetOptions {
                 version,
                 options: Vec::new(),
             };
@@ -100,6 +101,84 @@ fn a_wiped_node_comes_back_under_its_old_uuid() {
         nodes.pop().unwrap().stop().await;
         let again = place.start_as(3, uuid(33)).await;
         assert_eq!((again.me().uuid, again.version()), (former, 2));
+    })
+    .unwrap();
+}
+
+#[test]
+fn one_that_lost_only_its_store_may_come_back_with_its_volumes() {
+    let place = Place::new("lost");
+    rt::block_on(async {
+        let mut nodes = place.cluster(3).await;
+        nodes[0].put(1).await.unwrap();
+        nodes[0].put(2).await.unwrap();
+        nodes.pop().unwrap().stop().await;
+        place.wipe(3);
+        // Its daemon still has the files of an older state, and takes them for its own.
+        let import = State {
+            volumes: [("v".to_owned(), volume("v", uuid(1)))].into(),
+            ..State::default()
+        };
+        let third = place.start_with(3, uuid(3), import).await;
+        assert_eq!(third.version(), 1);
+        eventually("the former life is missed", || !nodes[0].connected(uuid(3))).await;
+        nodes[0].probe(&host(3)).await.unwrap();
+        eventually("it has the cluster's state", || third.version() == 2).await;
+        nodes.push(third);
+        voters(&nodes, 3).await;
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_only_voter_of_two_may_be_wiped() {
+    let place = Place::new("survivor");
+    rt::block_on(async {
+        let mut nodes = place.cluster(2).await;
+        nodes[1].put(1).await.unwrap();
+        let second = nodes.pop().unwrap();
+        nodes.pop().unwrap().stop().await;
+        eventually("it is missed", || !second.connected(uuid(1))).await;
+        // Dead is not wiped: it may know more, so nothing is decided without it.
+        let dead = second.probe(&host(1)).await;
+        assert!(matches!(dead, Err(ProbeError::Unreachable(_))), "{dead:?}");
+        assert_eq!(second.put(2).await, Err(ClusterError::NoQuorum));
+        place.wipe(1);
+        let first = place.start_as(1, uuid(11)).await;
+        let probed = second.probe(&host(1)).await.unwrap();
+        assert!(matches!(probed, Probed::Added(peer) if peer.uuid == uuid(1)));
+        eventually("it has the volumes again", || first.version() == 1).await;
+        first.put(2).await.unwrap();
+        let nodes = [first, second];
+        voters(&nodes, 1).await;
+        eventually("its former life is forgotten", || nodes[0].members() == 2).await;
+        // And it lasts.
+        let [first, second] = nodes;
+        second.stop().await;
+        let second = place.start(2).await;
+        second.put(3).await.unwrap();
+        eventually("both have it", || first.version() == 3).await;
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_peer_is_found_by_any_of_its_names() {
+    let place = Place::new("names");
+    rt::block_on(async {
+        let nodes = place.cluster(3).await;
+        let mut peer = nodes[0].state().peer(uuid(2)).unwrap().clone();
+        // Does not resolve, nobody there, somebody else there; then the right one.
+        peer.hostnames = vec!["gone.invalid".into(), host(98), host(77), host(2)];
+        let impostor = place.start(77).await;
+        nodes[0].propose(Change::PutPeer(peer)).await.unwrap();
+        nodes[1].cut();
+        eventually("it is missed", || !nodes[0].connected(uuid(2))).await;
+        nodes[1].mend(&place);
+        eventually("it is found", || nodes[0].connected(uuid(2))).await;
+        voters(&nodes, 3).await;
+        nodes[1].put(1).await.unwrap();
+        assert_eq!(impostor.version(), 0);
     })
     .unwrap();
 }
@@ -250,7 +329,7 @@ fn one_that_was_left_in_the_middle_of_joining_finds_back() {
         };
         let cluster = first.cluster.0.identity.borrow().cluster;
         let from = "127.0.0.1".parse().unwrap();
-        second.cluster.0.join(cluster, request, from).await.unwrap();
+        second.cluster.0.join(cluster, request, from).await.unwrap().unwrap();
         assert!(!second.has_quorum());
         eventually("it is a cluster of its own again", || second.has_quorum()).await;
         second.put(1).await.unwrap();

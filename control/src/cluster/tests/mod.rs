@@ -1,6 +1,7 @@
 //! Whole clusters in one process: several nodes on one runtime, each with a store, a server and addresses of its own.
 
 mod changes;
+mod chaos;
 mod members;
 mod nodes;
 mod single;

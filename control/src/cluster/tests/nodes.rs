@@ -63,6 +63,10 @@ impl Place {
     }
 
     pub async fn start_as(&self, number: u8, uuid: Gfid) -> Node {
+        self.start_with(number, uuid, State::default()).await
+    }
+
+    pub async fn start_with(&self, number: u8, uuid: Gfid, import: State) -> Node {
         let me = Peer {
             uuid,
             raft_id: 0,
@@ -71,7 +75,7 @@ impl Place {
         };
         let begun = Instant::now();
         let cluster = loop {
-            match Cluster::open_tuned(self.directory(number), me.clone(), State::default(), TUNING).await {
+            match Cluster::open_tuned(self.directory(number), me.clone(), import.clone(), TUNING).await {
                 Ok(cluster) => break cluster,
                 // What the node was doing when it was stopped may still be ending.
                 Err(ClusterError::Storage(why)) if why.contains("in use") && begun.elapsed() < LONG => {
