@@ -145,6 +145,10 @@ impl Daemon {
             })
             .await?;
         let name = volume.name.clone();
+        // As GlusterFS does: a self-heal daemon begins anew with other bricks, and with a crawl of them.
+        if old.is_some_and(|old| bricks_of(&old) != bricks_of(&volume)) {
+            self.stop_shd(&name).await;
+        }
         {
             let mut volumes = self.0.volumes.borrow_mut();
             match volumes.get_mut(&name) {
@@ -250,6 +254,12 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Which bricks a volume has, under which names.
+fn bricks_of(volume: &Volume) -> Vec<(String, &str)> {
+    let bricks = volume.bricks.iter();
+    bricks.map(|brick| (brick.label(), brick.brick_id.as_str())).collect()
 }
 
 /// Files in the volume's directory that belonged to bricks it has no more.
