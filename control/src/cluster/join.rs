@@ -130,7 +130,8 @@ impl Inner {
                 };
                 same |= known.iter().any(|address| addresses.contains(address));
             }
-            if same && self.connected(peer.uuid) {
+            // Not what was true a second ago: whoever was wiped may be back at once.
+            if same && self.ping(peer).await.is_ok() {
                 return Err(ProbeError::InUse(peer.uuid));
             }
             if same {

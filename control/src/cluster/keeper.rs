@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_millis(300);
 /// Time for one change of the membership.
 const CHANGE: Duration = Duration::from_secs(5);
 /// Pause before raft is started again on a store that failed.
-const RESTART: Duration = Duration::from_secs(5);
+const RESTART: Duration = Duration::from_secs(2);
 /// A node that has known no leader for so long asks whether it is still a member, and again after each such time.
 const DOUBT: Duration = Duration::from_secs(3);
 /// Entries a node may lag behind and still become a voter: they are on their way.
@@ -42,9 +42,13 @@ pub(super) async fn keep(cluster: Weak<Inner>) {
 impl Inner {
     async fn look(self: &Rc<Self>, certain: &mut Instant, said: &mut Option<u64>) {
         let Ok(running) = self.running() else { return };
-        let metrics = running.raft.metrics().borrow().clone();
-        if let Err(e) = &metrics.running_state {
-            tracing::error!("the cluster store failed, it is opened again: {e}");
+        let metrics = running.raft.metrics();
+        // Nobody reports any more: raft has ended without a word.
+        let ended = metrics.has_changed().is_err().then(|| "it has ended".to_owned());
+        let metrics = metrics.borrow().clone();
+        let failed = metrics.running_state.as_ref().err().map(|e| e.to_string());
+        if let Some(why) = failed.or(ended) {
+            tracing::error!("raft failed and is started again: {why}");
             rt::sleep(RESTART).await;
             self.restart().await;
             return;
@@ -53,6 +57,9 @@ impl Inner {
             *said = metrics.current_leader;
             self.say_leader(metrics.current_leader);
         }
+        // Whoever cannot win does not stand: it would only raise the term, and depose the leader when it comes back.
+        let may_win = self.may_win() || !self.knows_all_voters(&metrics);
+        running.raft.runtime_config().elect(may_win);
         let me = self.identity.borrow().raft_id;
         if metrics.state == ServerState::Leader && metrics.current_leader == Some(me) {
             self.lead(&metrics).await;
@@ -77,6 +84,14 @@ impl Inner {
     fn is_recorded(&self) -> bool {
         let raft_id = self.identity.borrow().raft_id;
         self.state().peer_of_raft(raft_id).is_some()
+    }
+
+    /// Whether all voters are peers, so that it is known who of them answers. After a crash raft's log may be ahead of the
+    /// state.
+    fn knows_all_voters(&self, metrics: &RaftMetrics<u64, Member>) -> bool {
+        let state = self.state();
+        let mut voters = metrics.membership_config.voter_ids();
+        voters.all(|raft_id| state.peer_of_raft(raft_id).is_some())
     }
 
     /// One step towards the right membership.

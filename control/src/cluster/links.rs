@@ -20,8 +20,11 @@ use crate::client::resolve::Resolver;
 use crate::rpc::{Address, CallError, Client};
 use crate::rt::{self, Stream};
 
-/// Time for one TCP connection: in a local network a SYN is answered at once or was lost.
-const CONNECT: Duration = Duration::from_millis(1000);
+/// Time for one TCP connection: in a local network a SYN is answered at once or was lost, and a new attempt finds out
+/// sooner than the kernel that the way is open again.
+const CONNECT: Duration = Duration::from_millis(500);
+/// Time for the other end to say who it is: it may be busy.
+const INTRODUCTION: Duration = Duration::from_millis(1500);
 /// Head start of a name or address over the next one.
 const STAGGER: Duration = Duration::from_millis(100);
 
@@ -155,8 +158,10 @@ impl Links {
         self.own.borrow_mut().remove(&uuid);
     }
 
-    /// Remembers from which addresses a node calls.
-    pub fn learn(&self, uuid: Gfid, addresses: Vec<IpAddr>) {
+    /// Remembers from which addresses a node calls. Those that this machine has too (of bridges, say) tell nothing.
+    pub fn learn(&self, uuid: Gfid, mut addresses: Vec<IpAddr>) {
+        let mine = datapath::sys::host::interface_addresses().unwrap_or_default();
+        addresses.retain(|address| !mine.contains(address));
         self.own.borrow_mut().insert(uuid, addresses);
     }
 
@@ -315,7 +320,7 @@ async fn connect_address(address: SocketAddr, uuid: Gfid) -> Result<Client, Stri
     if uuid.is_null() {
         return Ok(client);
     }
-    let answer = client.call(CLUSTER, Procedure::Hello as u32, b"", CONNECT).await;
+    let answer = client.call(CLUSTER, Procedure::Hello as u32, b"", INTRODUCTION).await;
     let body = answer.map_err(|e| format!("{address}: {e}"))?;
     match wire::decode::<Answer<HelloAnswer>>(body) {
         Ok((Ok(hello), _)) if hello.uuid == uuid => Ok(client),

@@ -1,7 +1,7 @@
 //! Who answers: a ping to every peer about twice a second. Raft's own messages do not tell it to every node, and the
 //! daemon wants to know of every peer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// A peer that has been silent for longer is not connected.
 const SILENCE: Duration = Duration::from_millis(1500);
 
+/// One or two pings: within this time all that can answer have.
+const LATELY: Duration = Duration::from_millis(900);
 /// How long requests to a node that is not connected go on.
 const GIVE_UP: Duration = Duration::from_secs(4);
 /// How long connections to a node that is no longer a peer are kept.
@@ -66,7 +68,8 @@ async fn ping_for_ever(cluster: Weak<Inner>, uuid: Gfid) {
 }
 
 impl Inner {
-    async fn ping(&self, peer: &Peer) -> Result<(), ClusterError> {
+    /// Asks a peer, in its present life, whether it is there.
+    pub(super) async fn ping(&self, peer: &Peer) -> Result<(), ClusterError> {
         let from = self.identity.borrow().uuid;
         let envelope = self.envelope(peer.raft_id, Ping { from });
         let target = Target::from(peer);
@@ -134,16 +137,25 @@ impl Inner {
     }
 
     pub(super) fn connected(&self, uuid: Gfid) -> bool {
-        uuid == self.identity.borrow().uuid
-            || self
-                .heard
-                .borrow()
-                .get(&uuid)
-                .is_some_and(|heard| heard.elapsed() <= SILENCE)
+        self.heard_within(uuid, SILENCE)
+    }
+
+    fn heard_within(&self, uuid: Gfid, limit: Duration) -> bool {
+        let heard = self.heard.borrow().get(&uuid).copied();
+        uuid == self.identity.borrow().uuid || heard.is_some_and(|heard| heard.elapsed() <= limit)
     }
 
     /// Whether a majority of every set of voters that counts is connected.
     pub(super) fn has_quorum(&self) -> bool {
+        self.hears_majority(SILENCE)
+    }
+
+    /// Whether a majority has answered so lately that an election may be won.
+    pub(super) fn may_win(&self) -> bool {
+        self.hears_majority(LATELY)
+    }
+
+    fn hears_majority(&self, limit: Duration) -> bool {
         let Ok(running) = self.running() else { return false };
         let membership = running.raft.metrics().borrow().membership_config.clone();
         let configs = membership.membership().get_joint_config();
@@ -152,12 +164,10 @@ impl Inner {
         // By raft id: the next life of a wiped node is not the voter it was.
         let alive = |raft_id: &&u64| {
             let peer = state.peer_of_raft(**raft_id);
-            **raft_id == me || peer.is_some_and(|peer| self.connected(peer.uuid))
+            **raft_id == me || peer.is_some_and(|peer| self.heard_within(peer.uuid, limit))
         };
-        !configs.is_empty()
-            && configs
-                .iter()
-                .all(|voters| 2 * voters.iter().filter(alive).count() > voters.len())
+        let is_most = |voters: &BTreeSet<u64>| 2 * voters.iter().filter(alive).count() > voters.len();
+        !configs.is_empty() && configs.iter().all(is_most)
     }
 }
 

@@ -30,6 +30,7 @@ mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -94,6 +95,8 @@ pub(crate) struct Inner {
     look_soon: sync::Notify,
     /// When the names of all peers were last resolved for a caller that is not known.
     looked_up: Cell<Option<Instant>>,
+    /// Strangers whose calls were refused, and when that was said.
+    refused: RefCell<HashMap<IpAddr, Instant>>,
     tasks: RefCell<Vec<OwnedTask<()>>>,
 }
 
@@ -160,6 +163,7 @@ impl Cluster {
             membership_change: sync::Mutex::new(()),
             look_soon: sync::Notify::new(),
             looked_up: Cell::new(None),
+            refused: RefCell::default(),
             tasks: RefCell::default(),
         });
         inner.start().await?;

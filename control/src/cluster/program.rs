@@ -24,6 +24,10 @@ use crate::rt::Instant;
 /// How often all names are resolved because an unknown address calls.
 const LOOK_UP: Duration = Duration::from_secs(2);
 
+/// How long a stranger that was reported is not reported again, and how many are remembered for that.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+const STRANGERS: usize = 64;
+
 /// The program on the management port.
 pub(super) struct ClusterProgram(Weak<Inner>);
 
@@ -53,7 +57,7 @@ impl Program for ClusterProgram {
             let answer = if procedure.is_open() || inner.is_peer(from).await {
                 inner.serve(procedure, from, call.args).await
             } else {
-                tracing::warn!("{from} is no peer: its {procedure:?} is refused");
+                inner.say_refused(from, procedure);
                 wire::encode(&Answer::<()>::Err(ClusterError::Denied(from.to_string())), b"")
             };
             answer.map_err(|e| {
@@ -66,6 +70,16 @@ impl Program for ClusterProgram {
 }
 
 impl Inner {
+    /// One line per stranger and minute, however often it calls.
+    fn say_refused(&self, from: IpAddr, procedure: Procedure) {
+        let mut refused = self.refused.borrow_mut();
+        refused.retain(|_, said| said.elapsed() < SAY_AGAIN);
+        if refused.len() < STRANGERS && !refused.contains_key(&from) {
+            refused.insert(from, Instant::now());
+            tracing::warn!("{from} is no peer: its {procedure:?} is refused");
+        }
+    }
+
     /// Whether a message from that address may come from another node of the cluster.
     pub(super) async fn is_peer(&self, from: IpAddr) -> bool {
         let state = self.state();

@@ -20,13 +20,21 @@ const LIMIT: Duration = Duration::from_millis(8000);
 const COMMIT: Duration = Duration::from_millis(5000);
 /// How long this node may lag behind the leader's answer.
 const APPLY: Duration = Duration::from_millis(1500);
+/// Most bytes of a command as JSON: a quarter of what a message may have.
+const LARGEST: usize = crate::rpc::MAX_RECORD / 4;
 /// Pause before the next attempt.
 const RETRY: Duration = Duration::from_millis(100);
 
 impl Inner {
     /// Has a command carried out and waits until this node has its result too.
     pub(super) async fn submit(&self, action: Action) -> Outcome {
-        let answer = self.commit(self.command(action)).await?;
+        let command = self.command(action);
+        let size = serde_json::to_vec(&command).map_or(usize::MAX, |text| text.len());
+        if size > LARGEST {
+            let text = format!("a change of {size} bytes is too large: at most {LARGEST} are possible");
+            return Err(ClusterError::Refused(text));
+        }
+        let answer = self.commit(command).await?;
         let applied = match self.running() {
             Ok(running) => {
                 let wait = running.raft.wait(Some(APPLY));

@@ -70,7 +70,10 @@ impl Inner {
         let Some(known) = self.member_target(raft_id) else {
             return false;
         };
-        if self.connected(known.uuid) {
+        let state = self.state();
+        if let Some(peer) = state.peer_of_raft(raft_id)
+            && self.ping(peer).await.is_ok()
+        {
             return false;
         }
         let target = Target {

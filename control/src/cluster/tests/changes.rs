@@ -7,7 +7,7 @@ use futures_util::future::FutureExt;
 
 use super::nodes::{Place, split, voters};
 use super::{LONG, eventually};
-use crate::cluster::ClusterError;
+use crate::cluster::{Change, ClusterError};
 use crate::rt::{self, Instant};
 
 #[test]
@@ -195,6 +195,69 @@ fn requests_reach_the_daemon_of_another_node() {
         assert!(
             matches!(unreachable, Err(ClusterError::Unreachable(_))),
             "{unreachable:?}"
+        );
+    })
+    .unwrap();
+}
+
+#[test]
+fn one_that_was_cut_off_does_not_depose_the_leader() {
+    let place = Place::new("quiet");
+    rt::block_on(async {
+        let (leader, followers) = split(place.cluster(3).await);
+        followers[0].cut();
+        eventually("it is alone", || !followers[0].has_quorum()).await;
+        // It would stand for election twice a second.
+        let mut term = 0;
+        while followers[0].term() != term {
+            term = followers[0].term();
+            rt::sleep(Duration::from_secs(2)).await;
+        }
+        followers[0].mend(&place);
+        eventually("it is back", || {
+            followers[0].has_quorum() && leader.connected(followers[0].me().uuid)
+        })
+        .await;
+        leader.put(1).await.unwrap();
+        eventually("it has it", || followers[0].version() == 1).await;
+    })
+    .unwrap();
+}
+
+#[test]
+fn raft_is_started_again_when_it_fails() {
+    let place = Place::new("failed");
+    rt::block_on(async {
+        let node = place.start(1).await;
+        node.put(1).await.unwrap();
+        // As after an error of the disk: raft has ended, the node has not.
+        node.cluster.0.running().unwrap().raft.shutdown().await.unwrap();
+        assert_eq!(node.version(), 1);
+        let mut refused = 0;
+        while let Err(e) = node.put(2).await {
+            assert!(matches!(e, ClusterError::Storage(_) | ClusterError::NoQuorum), "{e:?}");
+            refused += 1;
+            assert!(refused < 100);
+            rt::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(node.version(), 2);
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_is_too_large_is_refused() {
+    let place = Place::new("large");
+    rt::block_on(async {
+        let node = place.start(1).await;
+        let change = Change::SetOptions {
+            version: 1,
+            options: vec![("key".to_owned(), "x".repeat(5 << 20))],
+        };
+        let refused = node.propose(change).await.unwrap_err();
+        assert!(
+            matches!(&refused, ClusterError::Refused(text) if text.contains("too large")),
+            "{refused:?}"
         );
     })
     .unwrap();

@@ -33,6 +33,7 @@ impl std::ops::Deref for Node {
 pub(super) struct Place {
     scratch: Scratch,
     port: u16,
+    _reserved: TcpListener,
 }
 
 pub(super) fn uuid(number: u8) -> Gfid {
@@ -45,11 +46,13 @@ pub(super) fn host(number: u8) -> String {
 
 impl Place {
     pub fn new(name: &str) -> Place {
-        // Free on one address is free on its neighbours, as good as certainly.
-        let free = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 200), 0)).unwrap();
+        // Below the ports that connections get by themselves; whoever holds it on this address has it on all.
+        let take = |port| TcpListener::bind((Ipv4Addr::new(127, 0, 0, 200), port)).ok();
+        let reserved = (20_000..30_000).find_map(take).unwrap();
         Place {
             scratch: Scratch::new(name),
-            port: free.local_addr().unwrap().port(),
+            port: reserved.local_addr().unwrap().port(),
+            _reserved: reserved,
         }
     }
 
@@ -183,6 +186,12 @@ impl Node {
         let running = self.cluster.0.running().unwrap();
         let membership = running.raft.metrics().borrow().membership_config.clone();
         membership.nodes().count()
+    }
+
+    /// The term of raft.
+    pub fn term(&self) -> u64 {
+        let running = self.cluster.0.running().unwrap();
+        running.raft.metrics().borrow().current_term
     }
 
     /// The index up to which the log has been purged.
