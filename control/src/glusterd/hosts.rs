@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, ToSocketAddrs};
 
+use datapath::sys::host;
 use datapath::wire::Gfid;
 
 use super::daemon::{Daemon, is_local_address};
@@ -75,6 +76,16 @@ pub async fn connected_node_of(daemon: &Daemon, host: &str) -> Result<Gfid, OpEr
         return Err(OpError::new(format!("Host {host} not connected")));
     }
     Ok(node)
+}
+
+/// The name of an address, if the name service of this node knows it both ways; "localhost" is nobody's name.
+pub async fn confirmed_name(address: IpAddr) -> Option<String> {
+    let look_up = move || {
+        let name = host::name_of_address(address)?;
+        let confirmed = addresses(&name).contains(&address.to_canonical());
+        (confirmed && !name.starts_with("localhost")).then_some(name)
+    };
+    rt::blocking(look_up).await.ok().flatten()
 }
 
 #[cfg(test)]

@@ -38,6 +38,46 @@ pub fn interface_addresses() -> io::Result<Vec<IpAddr>> {
     Ok(found)
 }
 
+/// The name that the system's name service (hosts file, DNS) has for an address; None if it has none. Blocks.
+pub fn name_of_address(address: IpAddr) -> Option<String> {
+    let mut name = [0u8; 1025];
+    let mut ask = |address: *const libc::sockaddr, len: usize| {
+        // SAFETY: `address` points to a socket address of `len` bytes, and at most the length given is written to the
+        // buffer, with its end marked.
+        let result = unsafe {
+            libc::getnameinfo(
+                address,
+                libc::socklen_t::try_from(len).unwrap_or(0),
+                name.as_mut_ptr().cast(),
+                libc::socklen_t::try_from(name.len()).unwrap_or(0),
+                std::ptr::null_mut(),
+                0,
+                libc::NI_NAMEREQD,
+            )
+        };
+        result == 0
+    };
+    let found = match address {
+        IpAddr::V4(v4) => {
+            // SAFETY: all-zero bytes are a valid socket address.
+            let mut socket: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+            socket.sin_family = libc::AF_INET as libc::sa_family_t;
+            socket.sin_addr.s_addr = u32::from(v4).to_be();
+            ask((&raw const socket).cast(), size_of_val(&socket))
+        }
+        IpAddr::V6(v6) => {
+            // SAFETY: all-zero bytes are a valid socket address.
+            let mut socket: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+            socket.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            socket.sin6_addr.s6_addr = v6.octets();
+            ask((&raw const socket).cast(), size_of_val(&socket))
+        }
+    };
+    let end = name.iter().position(|b| *b == 0)?;
+    let name = String::from_utf8_lossy(name.get(..end)?).into_owned();
+    (found && !name.is_empty()).then_some(name)
+}
+
 /// # Safety
 /// `address` must point to a valid socket address of the length its family has.
 unsafe fn address(address: *const libc::sockaddr) -> Option<IpAddr> {
@@ -68,6 +108,13 @@ mod tests {
                 .unwrap()
                 .contains(&IpAddr::V4(Ipv4Addr::LOCALHOST))
         );
+    }
+
+    #[test]
+    fn addresses_have_names() {
+        assert!(name_of_address(IpAddr::V4(Ipv4Addr::LOCALHOST)).is_some());
+        // Reserved for documentation: nobody's.
+        assert_eq!(name_of_address("192.0.2.1".parse().unwrap()), None);
     }
 
     #[test]

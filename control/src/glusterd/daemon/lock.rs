@@ -14,6 +14,8 @@ use crate::rt::{self, Instant, sync::OwnedSemaphorePermit};
 /// How long a command waits for another one.
 const WAIT_LIMIT: Duration = Duration::from_secs(30);
 const WAIT_POLL: Duration = Duration::from_millis(50);
+/// How long a command waits for a majority to be heard of.
+const QUORUM_LIMIT: Duration = Duration::from_secs(2);
 /// A lock whose owner has not given it back is free again after this time (GlusterFS: 180 s).
 const EXPIRY: Duration = Duration::from_secs(180);
 /// How long the leader may take to answer.
@@ -94,6 +96,7 @@ impl Daemon {
         let Ok(Ok(local)) = rt::timeout(WAIT_LIMIT, local).await else {
             return Err(busy());
         };
+        self.await_quorum().await?;
         let token = new_uuid()
             .map_err(|e| OpError::new(format!("no random number: {e}")))?
             .to_string();
@@ -118,6 +121,18 @@ impl Daemon {
             daemon: self.clone(),
             token,
         })
+    }
+
+    /// Without a majority nothing can be changed. A node that has just started needs a moment to hear of the others.
+    async fn await_quorum(&self) -> Result<(), OpError> {
+        let deadline = Instant::now() + QUORUM_LIMIT;
+        while !self.0.cluster.has_quorum() {
+            if Instant::now() >= deadline {
+                return Err(OpError::no_quorum());
+            }
+            rt::sleep(WAIT_POLL).await;
+        }
+        Ok(())
     }
 
     /// Asks the leader. Answers whether the lock is ours; while a leader is being elected it is not.

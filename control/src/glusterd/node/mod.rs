@@ -47,6 +47,8 @@ pub const PROFILE: &str = "profile";
 pub const STATEDUMP: &str = "statedump";
 /// The barrier of the bricks.
 pub const BARRIER: &str = "barrier";
+/// The name of an address.
+pub const NAME_OF: &str = "name-of";
 /// Hook scripts before or after an operation.
 pub const HOOK: &str = "hook";
 
@@ -113,6 +115,14 @@ async fn answer(daemon: &Daemon, kind: &str, request: OldDict) -> Result<OldDict
         AWAIT_SHD => {
             daemon.await_shd(&need("volname")?).await;
             Ok(OldDict::new())
+        }
+        NAME_OF => {
+            let address = need("address")?;
+            let address = address
+                .parse()
+                .map_err(|_| OpError::new(format!("'{address}' is no address")))?;
+            let name = super::hosts::confirmed_name(address).await;
+            Ok(name.map_or_else(OldDict::new, |name| OldDict::new().with_str("name", &name)))
         }
         HOOK => local::hook(daemon, &request).await,
         _ => super::ops::local_part(daemon, kind, request)

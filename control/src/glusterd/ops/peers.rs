@@ -1,13 +1,20 @@
 //! `peer probe` and `peer detach`: GlusterFS's checks, words and numbers around the cluster's own mechanics.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use datapath::errno::Errno;
-use datapath::wire::OldDict;
+use datapath::wire::{Gfid, OldDict};
 
 use super::super::daemon::Daemon;
 use super::super::hosts;
 use super::super::model::OpError;
+use super::super::node;
 use super::{OpResult, text};
-use crate::cluster::{ClusterError, ProbeError, Probed};
+use crate::cluster::{Change, ClusterError, ProbeError, Probed};
+
+/// How long a peer may look for a name.
+const NAME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Result codes of a probe (wire-protocol.md 2.8); the first two are told as successes.
 mod probe_code {
@@ -62,6 +69,9 @@ pub async fn probe(daemon: &Daemon, request: &OldDict) -> Result<ProbeDone, OpEr
     let _transaction = daemon.transaction("").await.map_err(no_peer_quorum)?;
     let probed = daemon.cluster().probe(&host).await;
     let done = probed.map_err(|why| refusal(&host, &why))?;
+    if let Probed::Added(peer) = &done {
+        take_name(daemon, peer.uuid).await;
+    }
     daemon.follow().await?;
     daemon.await_peers(daemon.cluster().state().revision).await;
     Ok(match done {
@@ -78,6 +88,30 @@ pub async fn probe(daemon: &Daemon, request: &OldDict) -> Result<ProbeDone, OpEr
         },
         Probed::Localhost => localhost(),
     })
+}
+
+/// The first node of a cluster has no name of its own: others know it by the address it probed from. As with GlusterFS
+/// the node that was probed is asked what it calls that address. The name is taken if this node agrees.
+async fn take_name(daemon: &Daemon, probed: Gfid) {
+    let mut me = daemon.cluster().me();
+    let Some(address) = me.hostnames.first().and_then(|name| name.parse::<IpAddr>().ok()) else {
+        return;
+    };
+    let request = OldDict::new().with_str("address", &address.to_string());
+    let answer = match node::ask(daemon, probed, node::NAME_OF, &request, NAME_LIMIT).await {
+        Ok(answer) => answer,
+        Err(why) => return tracing::info!("the name of {address} is not known: {why}"),
+    };
+    let name = answer.get_str("name").map(str::to_string);
+    if name.is_none() || hosts::confirmed_name(address).await != name {
+        return;
+    }
+    if let (Some(name), Some(first)) = (name, me.hostnames.first_mut()) {
+        *first = name;
+        if let Err(why) = daemon.cluster().propose(Change::PutPeer(me)).await {
+            tracing::warn!("{address} stays without a name: {why}");
+        }
+    }
 }
 
 fn localhost() -> ProbeDone {
