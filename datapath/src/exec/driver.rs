@@ -221,4 +221,9 @@ pub trait Driver {
     /// # Errors
     /// Those of setsockopt(2).
     fn set_option(&mut self, socket: &Socket, option: SocketOption) -> io::Result<()>;
+    /// Bytes that were sent and that the other side's machine has not acknowledged.
+    ///
+    /// # Errors
+    /// Those of ioctl(2).
+    fn unacknowledged(&mut self, socket: &Socket) -> io::Result<usize>;
 }

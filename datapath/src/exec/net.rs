@@ -249,6 +249,15 @@ impl Stream {
         self.set_option(SocketOption::UserTimeout(time))
     }
 
+    /// Bytes that were sent and that the other side's machine has not acknowledged: what has not been sent yet because
+    /// its program does not read does not count.
+    ///
+    /// # Errors
+    /// Those of ioctl(2), for a unix socket too.
+    pub fn unacknowledged(&self) -> io::Result<usize> {
+        core::with(|core| core.with_driver(|driver| driver.unacknowledged(&self.0.socket)))
+    }
+
     /// The other side's address.
     pub fn peer(&self) -> &Addr {
         &self.0.peer

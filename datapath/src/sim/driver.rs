@@ -152,4 +152,8 @@ impl Driver for SimDriver {
         }
         Ok(())
     }
+
+    fn unacknowledged(&mut self, socket: &Socket) -> io::Result<usize> {
+        Ok(self.world.borrow().unacknowledged(simulated(socket)?))
+    }
 }

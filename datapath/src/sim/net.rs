@@ -351,6 +351,16 @@ impl World {
         }
     }
 
+    /// Bytes an endpoint has sent that have not arrived.
+    pub(super) fn unacknowledged(&self, id: u64) -> usize {
+        let bytes = |segment: &Segment| match segment {
+            Segment::Data(bytes) => bytes.len(),
+            Segment::End | Segment::Reset | Segment::Window(_) => 0,
+        };
+        let queue = self.pipes.get(&id).map(|pipe| &pipe.queue);
+        queue.map_or(0, |queue| queue.iter().map(|(_, segment)| bytes(segment)).sum())
+    }
+
     pub(super) fn deliver(&mut self, id: u64) {
         let Some(pipe) = self.pipes.get(&id) else { return };
         let (from, to, target) = (pipe.from_host, pipe.to_host, pipe.to);

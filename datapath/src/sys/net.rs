@@ -295,6 +295,23 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted) }).map(drop)
 }
 
+/// Bytes in the send queue that were sent and not acknowledged (`SIOCOUTQ` less `SIOCOUTQNSD`).
+///
+/// # Errors
+/// `EINVAL`/`ENOTTY` when the socket is not TCP or not connected.
+pub fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    // linux/sockios.h: bytes in the queue, and those of them that were not sent yet.
+    const SIOCOUTQ: libc::Ioctl = libc::TIOCOUTQ;
+    const SIOCOUTQNSD: libc::Ioctl = 0x894b;
+    let ask = |request| {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: both requests write one int to the address given, which is live and writable for the whole call.
+        check(unsafe { libc::ioctl(fd.as_raw_fd(), request, &raw mut bytes) })?;
+        Ok::<_, io::Error>(usize::try_from(bytes).unwrap_or(0))
+    };
+    Ok(ask(SIOCOUTQ)?.saturating_sub(ask(SIOCOUTQNSD)?))
+}
+
 /// Half-closes: no more reading (`SHUT_RD`), no more writing (`SHUT_WR`) or both (`SHUT_RDWR`).
 ///
 /// # Errors
@@ -380,6 +397,19 @@ mod tests {
         };
         assert_ne!(addr.port(), 0);
         assert_eq!(peer_name(fd.as_fd()).unwrap_err().raw_os_error(), Some(libc::ENOTCONN));
+    }
+
+    #[test]
+    fn what_was_received_is_acknowledged() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_receiver, _) = listener.accept().unwrap();
+        std::io::Write::write_all(&mut sender, b"nobody reads this").unwrap();
+        // The machine acknowledges it, whether the program reads it or not.
+        while unacknowledged(sender.as_fd()).unwrap() > 0 {
+            std::thread::yield_now();
+        }
+        assert!(unacknowledged(stream_socket(libc::AF_INET).unwrap().as_fd()).is_ok_and(|n| n == 0));
     }
 
     #[test]

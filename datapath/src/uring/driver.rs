@@ -380,6 +380,13 @@ impl Driver for UringDriver {
             SocketOption::Buffers { send, receive } => sys::set_buffers(fd, send, receive),
         }
     }
+
+    fn unacknowledged(&mut self, socket: &Socket) -> io::Result<usize> {
+        match socket {
+            Socket::Kernel(fd) => sys::unacknowledged(fd.as_fd()),
+            Socket::Sim(_) => Err(io::Error::from(io::ErrorKind::InvalidInput)),
+        }
+    }
 }
 
 /// Random bytes of the kernel, fetched in pieces that are worth a system call.

@@ -1,9 +1,10 @@
 //! The brick operations the management daemon asks for on the Unix socket (wire-protocol.md 2.6).
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use datapath::brick::server::BrickStatus;
+use datapath::brick::server::{BrickStatus, ClientStatus};
 use datapath::wire::brickop::{BrickOpReq, BrickOpRsp, Proc};
 use datapath::wire::{OldDict, Xdr};
 use futures_util::future::{FutureExt, LocalBoxFuture};
@@ -79,8 +80,22 @@ fn clients(status: &BrickStatus) -> OldDict {
         dict.set_int(format!("client{i}.byteswrite"), client.bytes_written);
         dict.set_int(format!("client{i}.opversion"), client.op_version);
         dict.set_str(format!("client{i}.name"), &client.process_name);
+        health(&mut dict, i, client);
     }
     dict
+}
+
+/// How the connection does, in keys of our own (times in milliseconds): since when it is there, when it was last heard,
+/// how often the client was let in, when and why its last connection ended.
+fn health(dict: &mut OldDict, i: usize, client: &ClientStatus) {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    dict.set_int(format!("client{i}.connected-ms"), ms(client.connected));
+    dict.set_int(format!("client{i}.heard-ms"), ms(client.heard_ago));
+    dict.set_int(format!("client{i}.connections"), client.connections);
+    if let Some((ago, why)) = &client.last_end {
+        dict.set_int(format!("client{i}.last-end-ms"), ms(*ago));
+        dict.set_str(format!("client{i}.last-end"), why);
+    }
 }
 
 /// A barrier holds back acknowledgements while a snapshot is made; there are no snapshots here.

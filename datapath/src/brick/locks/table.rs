@@ -293,6 +293,27 @@ impl LockTable {
         self.inodes.contains_key(&gfid)
     }
 
+    /// Clients that hold an inodelk or entrylk on the inode: locks of transactions, which are safe to lose with the
+    /// connection they were taken over.
+    pub fn holders(&self, gfid: Gfid) -> BTreeSet<ClientId> {
+        let Some(inode) = self.inodes.get(&gfid) else {
+            return BTreeSet::new();
+        };
+        let inodelks = inode
+            .inode
+            .0
+            .iter()
+            .flat_map(|(_, queue)| queue.held())
+            .map(|e| e.owner.client);
+        let entrylks = inode
+            .entry
+            .0
+            .iter()
+            .flat_map(|(_, queue)| queue.held())
+            .map(|e| e.owner.client);
+        inodelks.chain(entrylks).collect()
+    }
+
     /// `glusterfs.inodelk-count`: granted and waiting inodelks in all domains.
     pub fn inodelk_count(&self, gfid: Gfid) -> usize {
         self.inodes.get(&gfid).map_or(0, |i| i.inode.count())

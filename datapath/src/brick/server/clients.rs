@@ -31,9 +31,21 @@ pub struct Client {
     /// Its open files.
     pub fds: RefCell<FdTable<OpenHandle>>,
     conns: RefCell<Vec<Rc<Conn>>>,
+    /// Connections that have ended with requests still at the disk: what the client held is kept until they are done.
+    leaving: RefCell<Vec<Rc<Conn>>>,
 }
 
 impl Client {
+    /// The client has no connection any more, but `conn` has left requests at the disk.
+    pub fn leave_with(&self, conn: &Rc<Conn>) {
+        self.leaving.borrow_mut().push(Rc::clone(conn));
+    }
+
+    /// Connections that have ended with requests still at the disk.
+    pub fn leaving(&self) -> Vec<Rc<Conn>> {
+        self.leaving.borrow().clone()
+    }
+
     /// A gfid of a request: the client's root is its sub-directory.
     pub fn gfid_in(&self, gfid: Gfid) -> Gfid {
         if gfid.is_root() { self.root } else { gfid }
@@ -103,7 +115,7 @@ impl Clients {
         let (instance, count) = instance_of(uuid);
         let mut older = Vec::new();
         for client in self.all.values() {
-            if client.admission.uuid == uuid {
+            if client.admission.uuid == uuid && client.leaving.borrow().is_empty() {
                 return Entrance::Join(Rc::clone(client));
             }
             let (other, other_count) = instance_of(&client.admission.uuid);
@@ -128,14 +140,15 @@ impl Clients {
             root,
             fds,
             conns: RefCell::default(),
+            leaving: RefCell::default(),
         });
         self.all.insert(id, Rc::clone(&client));
         client
     }
 
-    /// Forgets a client.
-    pub fn remove(&mut self, id: ClientId) {
-        self.all.remove(&id);
+    /// Forgets a client and gives it, if it was known.
+    pub fn remove(&mut self, id: ClientId) -> Option<Rc<Client>> {
+        self.all.remove(&id)
     }
 
     /// The clients of this implementation but one.

@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -12,9 +13,9 @@ use super::auth::Peer;
 use super::clients::Client;
 use super::config::{BrickConfig, MAX_BACKLOG, MAX_IN_FLIGHT, MAX_RECORD_LEN};
 use super::dispatch;
-use crate::exec;
 use crate::exec::net::{Addr, Stream};
 use crate::exec::sync::Notify;
+use crate::exec::{self, Mono};
 use crate::rpc::{Outbox, RecordError, RecordReader};
 use crate::wire::auth::Credential;
 use crate::wire::fop::write_call_header_len;
@@ -42,6 +43,12 @@ pub struct Conn {
     callback_xid: Cell<u32>,
     received: Cell<u64>,
     closed: Cell<bool>,
+    since: Mono,
+    heard: Cell<Mono>,
+    /// When it was last asked for a sign of life.
+    asked: Cell<Mono>,
+    /// Since when what was sent has not been acknowledged, as far as it was looked at.
+    unacknowledged: Cell<Option<Mono>>,
 }
 
 impl Conn {
@@ -65,6 +72,10 @@ impl Conn {
             callback_xid: Cell::new(1),
             received: Cell::new(0),
             closed: Cell::new(false),
+            since: exec::now(),
+            heard: Cell::new(exec::now()),
+            asked: Cell::default(),
+            unacknowledged: Cell::new(None),
         })
     }
 
@@ -81,6 +92,33 @@ impl Conn {
     /// Bytes received and sent.
     pub fn traffic(&self) -> (u64, u64) {
         (self.received.get(), self.outbox.sent())
+    }
+
+    /// When it was accepted.
+    pub fn since(&self) -> Mono {
+        self.since
+    }
+
+    /// When a request was last read.
+    pub fn heard(&self) -> Mono {
+        self.heard.get()
+    }
+
+    /// For how long, as far as it was looked at, the client's machine has not acknowledged what was sent to it. Asks it
+    /// for a sign of life if there is nothing to acknowledge, unless it was heard or asked within `pace`.
+    pub fn unacknowledged(&self, pace: Duration, may_ask: bool) -> Duration {
+        let now = exec::now();
+        if self.stream.unacknowledged().is_ok_and(|bytes| bytes > 0) {
+            let since = self.unacknowledged.get().unwrap_or(now);
+            self.unacknowledged.set(Some(since));
+            return now - since;
+        }
+        self.unacknowledged.set(None);
+        if may_ask && now - self.heard.get() >= pace && now - self.asked.get() >= pace {
+            self.asked.set(now);
+            self.callback(callback::Proc::EventNotify, &callback::EventNotify::default());
+        }
+        Duration::ZERO
     }
 
     /// Whether it has ended.
@@ -202,24 +240,25 @@ pub(super) async fn serve(brick: Rc<Brick>, conn: Rc<Conn>) {
         }
     });
     let mut reader = RecordReader::new(conn.stream.clone(), MAX_RECORD_LEN);
-    loop {
+    let why = loop {
         conn.room().await;
         if conn.is_closed() {
-            break;
+            break "reset by the brick".to_string();
         }
         match reader.next(write_call_header_len).await {
             Ok(Some(record)) if !conn.is_closed() => {
                 conn.received.set(reader.received());
+                conn.heard.set(exec::now());
                 dispatch::handle(&brick, &conn, record);
             }
-            Ok(_) => break,
+            Ok(_) => break "closed by the client".to_string(),
             Err(e) => {
                 log_end(&conn, &e);
-                break;
+                break e.to_string();
             }
         }
-    }
-    brick.disconnected(&conn);
+    };
+    brick.disconnected(&conn, &why);
 }
 
 fn log_end(conn: &Conn, error: &RecordError) {

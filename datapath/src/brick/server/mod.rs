@@ -13,6 +13,8 @@ mod dispatch;
 mod fds;
 mod fops;
 mod handle;
+mod holders;
+mod past;
 mod request;
 mod setvolume;
 mod status;
@@ -36,6 +38,8 @@ pub use status::{BrickStatus, ClientStatus};
 
 use self::clients::{Client, Clients, Entrance};
 use self::connection::Conn;
+use self::holders::Contended;
+use self::past::Past;
 use self::setvolume::Admission;
 use super::index::Index;
 use super::locks::{ContendedLock, Contention, Effects, LkOwner, LockTable, Owner, RequestId};
@@ -71,6 +75,8 @@ struct Brick {
     clients: RefCell<Clients>,
     conns: RefCell<BTreeMap<u64, Rc<Conn>>>,
     waiting: RefCell<BTreeMap<RequestId, Waiting>>,
+    contended: Contended,
+    past: RefCell<Past>,
     last_conn: Cell<u64>,
     last_request: Cell<u64>,
     child_up: Cell<bool>,
@@ -163,7 +169,7 @@ impl Brick {
 
     /// Breaks and cleans up older connections of the same client instance, so that nothing of theirs can take effect
     /// once the newer one is in. Gives those with requests still at the disk: they must be waited for.
-    fn make_way(&self, admission: &Admission) -> Vec<Rc<Conn>> {
+    fn make_way(self: &Rc<Self>, admission: &Admission) -> Vec<Rc<Conn>> {
         let entrance = self.clients.borrow().entrance(&admission.uuid);
         let Entrance::Enter(older) = entrance else {
             return Vec::new();
@@ -171,7 +177,11 @@ impl Brick {
         let mut busy = Vec::new();
         for old in older {
             tracing::info!(client = %old.admission.uuid, "fenced: replaced by {}", admission.uuid);
-            busy.extend(old.connections().into_iter().filter(|c| c.is_busy()));
+            self.past
+                .borrow_mut()
+                .ended(&old.admission.uuid, "replaced by a newer connection");
+            let conns = old.connections().into_iter().chain(old.leaving());
+            busy.extend(conns.filter(|c| c.is_busy()));
             self.fence(&old);
         }
         busy
@@ -181,7 +191,7 @@ impl Brick {
     ///
     /// # Errors
     /// `ENOENT`: the sub-directory does not exist. `ESTALE`: a newer connection of this client is here.
-    fn enter(&self, conn: &Rc<Conn>, admission: Admission) -> FsResult<Rc<Client>> {
+    fn enter(self: &Rc<Self>, conn: &Rc<Conn>, admission: Admission) -> FsResult<Rc<Client>> {
         let entrance = self.clients.borrow().entrance(&admission.uuid);
         let client = match entrance {
             Entrance::Outdated => return Err(Errno::ESTALE),
@@ -196,11 +206,12 @@ impl Brick {
             && !Rc::ptr_eq(&former, &client)
             && former.detach(conn)
         {
-            self.tear_down(&former);
+            self.tear_down_when_idle(&former);
         } else {
             client.detach(conn);
         }
         client.attach(conn);
+        self.past.borrow_mut().connected(&client.admission.uuid);
         Ok(client)
     }
 
@@ -218,24 +229,47 @@ impl Brick {
         Ok(at)
     }
 
-    fn fence(&self, client: &Rc<Client>) {
+    fn fence(self: &Rc<Self>, client: &Rc<Client>) {
         for conn in client.connections() {
             conn.set_client(None);
             conn.abort();
             client.detach(&conn);
+            if conn.is_busy() {
+                client.leave_with(&conn);
+            }
         }
-        self.tear_down(client);
+        self.tear_down_when_idle(client);
+    }
+
+    /// Tears a client down that has no connection any more, once its last requests are done: one that is at the disk
+    /// still takes effect, under the locks it was sent under.
+    fn tear_down_when_idle(self: &Rc<Self>, client: &Rc<Client>) {
+        let busy: Vec<_> = client.leaving().into_iter().filter(|c| c.is_busy()).collect();
+        if busy.is_empty() {
+            return self.tear_down(client);
+        }
+        let (brick, client) = (Rc::clone(self), Rc::clone(client));
+        exec::spawn(async move {
+            for conn in busy {
+                conn.idle().await;
+            }
+            brick.tear_down(&client);
+        });
     }
 
     /// The connection has ended: if it was its client's last, the client's locks and files go. Otherwise only its
     /// waiting lock calls end, since nobody could be told of a grant.
-    fn disconnected(&self, conn: &Rc<Conn>) {
+    fn disconnected(self: &Rc<Self>, conn: &Rc<Conn>, why: &str) {
         conn.abort();
         self.conns.borrow_mut().remove(&conn.id);
         let Some(client) = conn.set_client(None) else { return };
+        self.past.borrow_mut().ended(&client.admission.uuid, why);
         if client.detach(conn) {
             tracing::info!(peer = %conn.peer_text, client = %client.admission.uuid, "client disconnected");
-            return self.tear_down(&client);
+            if conn.is_busy() {
+                client.leave_with(conn);
+            }
+            return self.tear_down_when_idle(&client);
         }
         let waiting = self.waiting.borrow();
         let calls = waiting
@@ -251,7 +285,9 @@ impl Brick {
 
     /// Releases what a client held: all kinds of locks, waiting ones included, then its open files.
     fn tear_down(&self, client: &Rc<Client>) {
-        self.clients.borrow_mut().remove(client.id);
+        if self.clients.borrow_mut().remove(client.id).is_none() {
+            return;
+        }
         let mut fx = Effects::default();
         self.locks.borrow_mut().disconnect(self.now_ns(), client.id, &mut fx);
         let open = client.fds.borrow_mut().drain();
@@ -288,6 +324,8 @@ impl BrickServer {
             clients: RefCell::default(),
             conns: RefCell::default(),
             waiting: RefCell::default(),
+            contended: Contended::default(),
+            past: RefCell::default(),
             last_conn: Cell::new(0),
             last_request: Cell::new(0),
             child_up: Cell::new(true),
@@ -365,7 +403,7 @@ impl BrickServer {
         self.0.stopping.set();
         let conns: Vec<_> = self.0.conns.borrow().values().cloned().collect();
         for conn in conns {
-            self.0.disconnected(&conn);
+            self.0.disconnected(&conn, "the brick is ending");
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What a running brick tells of itself (`gluster volume status`, statedumps).
 
+use std::time::Duration;
+
 use super::Brick;
 use crate::brick::index::Kind;
+use crate::exec;
 
 /// One connection of a client.
 #[derive(Clone, Debug)]
@@ -22,6 +25,14 @@ pub struct ClientStatus {
     pub bytes_written: u64,
     /// Files it has open (all connections of the client together).
     pub open_files: usize,
+    /// How long it has been connected.
+    pub connected: Duration,
+    /// How long ago it last asked something.
+    pub heard_ago: Duration,
+    /// How often it was let in since the brick started, this time included.
+    pub connections: u64,
+    /// How long ago and why its last connection before this one ended, if there was one.
+    pub last_end: Option<(Duration, String)>,
 }
 
 /// A snapshot of a brick.
@@ -42,12 +53,21 @@ pub struct BrickStatus {
 impl BrickStatus {
     pub(super) fn of(brick: &Brick) -> BrickStatus {
         let conns = brick.conns.borrow();
+        let past = brick.past.borrow();
+        let now = exec::now();
         let clients = conns.values().map(|conn| {
             let (bytes_read, bytes_written) = conn.traffic();
             let client = conn.client();
             let admission = client.as_ref().map(|c| &c.admission);
             let text = |f: fn(&super::Admission) -> &String| admission.map(f).cloned().unwrap_or_default();
+            let past = admission.and_then(|a| past.get(&a.uuid));
             ClientStatus {
+                connected: now - conn.since(),
+                heard_ago: now - conn.heard(),
+                connections: past.map_or(0, |p| p.count),
+                last_end: past
+                    .and_then(|p| p.last_end.as_ref())
+                    .map(|(at, why)| (now - *at, why.clone())),
                 peer: conn.peer_text.clone(),
                 uuid: text(|a| &a.uuid),
                 process_name: text(|a| &a.process_name),

@@ -83,7 +83,8 @@ fn known(ctx: &Ctx, gfid: Gfid) -> FsResult<Gfid> {
 fn lock_inode(ctx: Ctx, lock: Inodelk) {
     let request = ctx.brick.next_request();
     let mut fx = Effects::default();
-    let result = lock.gfid.and_then(|gfid| {
+    let gfid = lock.gfid;
+    let result = gfid.and_then(|gfid| {
         let op = inodelk_op(lock.cmd, lock.kind)?;
         if matches!(op, LockOp::Wait(_)) {
             ctx.may_wait()?;
@@ -100,12 +101,21 @@ fn lock_inode(ctx: Ctx, lock: Inodelk) {
         };
         ctx.brick.locks.borrow_mut().inodelk(ctx.brick.now_ns(), call, &mut fx)
     });
-    answer(ctx, result, request, fx);
+    answer(ctx, gfid, result, request, fx);
 }
 
 /// Replies, or leaves that to the grant. Consequences for others come after the caller's own reply.
-fn answer(ctx: Ctx, result: FsResult<Outcome>, request: crate::brick::locks::RequestId, fx: Effects) {
+fn answer(
+    ctx: Ctx,
+    gfid: FsResult<Gfid>,
+    result: FsResult<Outcome>,
+    request: crate::brick::locks::RequestId,
+    fx: Effects,
+) {
     let brick = std::rc::Rc::clone(&ctx.brick);
+    if let (Ok(gfid), Ok(Outcome::Queued) | Err(Errno::EAGAIN)) = (gfid, &result) {
+        brick.contended(gfid);
+    }
     match result {
         Ok(Outcome::Granted) => ctx.finish::<CommonRsp>(Ok(CommonRsp::default())),
         Ok(Outcome::Queued) => ctx.wait(request, None),
@@ -173,7 +183,8 @@ pub(in crate::brick::server) fn fentrylk(ctx: Ctx, req: FentrylkReq) {
 fn lock_entry(ctx: Ctx, lock: Entrylk) {
     let request = ctx.brick.next_request();
     let mut fx = Effects::default();
-    let result = lock.gfid.and_then(|gfid| {
+    let gfid = lock.gfid;
+    let result = gfid.and_then(|gfid| {
         let op = entrylk_op(lock.cmd, lock.kind)?;
         if matches!(op, LockOp::Wait(_)) {
             ctx.may_wait()?;
@@ -189,7 +200,7 @@ fn lock_entry(ctx: Ctx, lock: Entrylk) {
         };
         ctx.brick.locks.borrow_mut().entrylk(ctx.brick.now_ns(), call, &mut fx)
     });
-    answer(ctx, result, request, fx);
+    answer(ctx, gfid, result, request, fx);
 }
 
 /// The owner of an LK call: the one in the lock, which clients set to that of the credential.
