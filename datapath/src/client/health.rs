@@ -26,13 +26,13 @@ const PING_PART: u32 = 4;
 /// How often a brick that is asked nothing is pinged.
 const IDLE_PING: Duration = Duration::from_secs(2);
 /// How much longer than the slowest recent answer a silence must be.
-const PATIENCE: u32 = 3;
-/// The probe time-out grows at most so many times.
-const LONGEST: u32 = 4;
+const PATIENCE: u32 = 2;
+/// The probe time-out grows at most so many times: a write must not stall for longer than a second by default.
+const LONGEST: u32 = 2;
 /// What was slow counts half after this time.
 const FORGET: Duration = Duration::from_secs(10);
 /// A call that others have answered may be outstanding so long; fsync and the like longer.
-const STALL: [Duration; 2] = [Duration::from_millis(750), Duration::from_secs(3)];
+const STALL: [Duration; 2] = [Duration::from_millis(750), Duration::from_secs(2)];
 /// The same when such calls usually take long on this brick: so many times the usual time, up to the last bound.
 const STALL_PATIENCE: u32 = 4;
 const LONGEST_STALL: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(20)];
@@ -408,7 +408,7 @@ impl Health {
                 self.note(brick, seen, counted, look.now);
             }
         }
-        self.send_pings(look, up, &mut steps);
+        self.send_pings(up, &mut steps);
         for brick in up.iter() {
             let Some(Some(seen)) = look.seen.get(brick) else {
                 continue;
@@ -456,17 +456,20 @@ impl Health {
         }
     }
 
-    /// A silent brick is pinged, and with it those that were not heard just now: they are the witnesses.
-    fn send_pings(&mut self, look: &Look<'_>, up: BrickSet, steps: &mut Vec<Step>) {
-        let after = self.probe_timeout / PING_PART;
-        let quiet = |b: &Brick| b.ping.is_none() && b.silence >= after;
-        let asking = up.iter().any(|b| quiet(&self.bricks[b]));
+    /// A silent brick is pinged, and with it those that were not heard after that: they are the witnesses.
+    fn send_pings(&mut self, up: BrickSet, steps: &mut Vec<Step>) {
+        let (now, after) = (self.look, self.probe_timeout / PING_PART);
+        let asked = |b: usize| {
+            let brick = &self.bricks[b];
+            let silent = brick.silence >= after;
+            silent.then(|| brick.ping.map_or(now, |(at, _)| at))
+        };
+        let asked = up.iter().filter_map(asked).max();
         for brick in up.iter() {
-            let heard_now = look.seen.get(brick).copied().flatten().is_some_and(|s| s.heard);
-            let state = &mut self.bricks[brick];
-            let due = asking && !heard_now || state.idle >= IDLE_PING;
-            if due && state.ping.is_none() {
-                state.ping = Some((self.look, state.silence));
+            let brick_state = &mut self.bricks[brick];
+            let wanted = asked.is_some_and(|at| brick_state.heard <= at) || brick_state.idle >= IDLE_PING;
+            if wanted && brick_state.ping.is_none() {
+                brick_state.ping = Some((now, brick_state.silence));
                 steps.push(Step::Ping(brick));
             }
         }

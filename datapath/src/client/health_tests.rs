@@ -246,7 +246,51 @@ fn slow_answers_make_it_patient() {
     world.silent = set(&[3]);
     world.run(Duration::from_secs(3));
     let at = world.given_up()[0].1;
-    assert!(at > ms(700) && at <= ms(1100), "{at:?}");
+    assert!(at > ms(550) && at <= ms(1000), "{at:?}");
+}
+
+#[test]
+fn witnesses_that_are_asked_nothing_else_are_asked_whether_they_live() {
+    let mut world = World::new();
+    // Heard in the very look in which the silent brick is pinged, and asked nothing by the application after that.
+    let mut pinged = BrickSet::EMPTY;
+    for n in 0..30 {
+        world.now += STEP;
+        let waits = Seen {
+            asked: Some(STEP * (n + 1)),
+            ..Seen::default()
+        };
+        let seen: Vec<_> = (0..BRICKS)
+            .map(|b| {
+                let heard = n < 3 || pinged.contains(b);
+                Some(if b == 0 {
+                    waits
+                } else {
+                    Seen {
+                        heard,
+                        ..Seen::default()
+                    }
+                })
+            })
+            .collect();
+        let quorum = world.quorum;
+        let steps = world.health.look(&Look {
+            now: world.now,
+            planned: STEP,
+            elapsed: STEP,
+            seen: &seen,
+            quorum: &|set| quorum.met(set),
+        });
+        pinged = steps
+            .iter()
+            .filter_map(|s| if let Step::Ping(b) = s { Some(*b) } else { None })
+            .collect();
+        if steps.iter().any(|s| matches!(s, Step::GiveUp(0, _))) {
+            assert!(n <= 11, "given up after {n} looks");
+            return;
+        }
+    }
+    panic!("the brick was not given up");
 }
 
 #[test]

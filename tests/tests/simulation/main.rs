@@ -84,7 +84,12 @@ async fn one_application(world: World, limit: Limit) {
     world.settle().await;
     world.compare_bricks();
     scope(CLIENT, app.check()).await;
-    println!("{} operations failed in {:?}", app.failed, world.sim.elapsed());
+    println!(
+        "{} operations failed in {:?}, the longest took {:?}",
+        app.failed,
+        world.sim.elapsed(),
+        app.longest
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use datapath::client::{Fd, SetAttr, TimeSet, Volume};
 use datapath::errno::{Errno, FsResult};
-use datapath::exec::{self, sleep};
+use datapath::exec::{self, Mono, sleep};
 use datapath::wire::Gfid;
 
 use super::faults::Limit;
@@ -14,6 +14,8 @@ use super::world::{caller, random_below, random_time, tell};
 
 const FILE_BYTES: usize = 192 * 1024;
 const PAUSE: Duration = Duration::from_millis(200);
+/// No operation may take longer while a quorum is up.
+const LONGEST: Duration = Duration::from_secs(60);
 const XATTRS: [&[u8]; 2] = [b"user.one", b"user.two"];
 
 fn about(what: &str, at: &Name) {
@@ -27,6 +29,9 @@ pub struct Application {
     pub tree: Tree,
     /// How many operations failed.
     pub failed: u32,
+    /// When the operation under way began, and the longest one of all.
+    began: Mono,
+    pub longest: Duration,
 }
 
 impl Application {
@@ -37,6 +42,8 @@ impl Application {
             limit,
             tree: Tree::new(),
             failed: 0,
+            began: exec::now(),
+            longest: Duration::ZERO,
         }
     }
 
@@ -50,6 +57,7 @@ impl Application {
 
     /// Whether the operation is done. It may only fail where faults may take the quorum away.
     fn done<T>(&mut self, what: &str, result: FsResult<T>) -> Option<T> {
+        self.timed(what);
         match result {
             Ok(value) => Some(value),
             Err(e) => {
@@ -62,7 +70,23 @@ impl Application {
         }
     }
 
+    /// Notes how long the operation took that ends now; the next one begins.
+    fn timed(&mut self, what: &str) {
+        let now = exec::now();
+        let took = now - self.began;
+        self.began = now;
+        if took > self.longest {
+            tell(&format!("{what} took {took:?}"));
+            self.longest = took;
+        }
+        assert!(
+            took <= LONGEST || self.limit == Limit::None,
+            "{what} took {took:?} with a quorum up"
+        );
+    }
+
     async fn step(&mut self, n: usize) {
+        self.began = exec::now();
         let dirs = self.tree.dirs();
         let dir = dirs[random_below(dirs.len())];
         let new = |kind: &str| (dir, format!("{kind}{n}").into_bytes());
@@ -414,6 +438,7 @@ impl Application {
     /// Everything that was acknowledged is seen through the volume, and nothing else.
     pub async fn check(&mut self) {
         self.limit = Limit::QuorumKept;
+        self.began = exec::now();
         self.tree.healed = true;
         for (at, gfid) in self.tree.select(|_| true) {
             self.check_one(&at, gfid).await;
