@@ -613,10 +613,10 @@ async fn volume_heal(daemon: &Daemon, volume: &str, op: &HealOp, options: &Optio
         .with_str("volname", volume)
         .with_int("heal-op", op.number());
     if let HealOp::HealCountReplica(brick) = op
-        && let Some((host, path)) = brick.split_once(':')
+        && let Some((host, path)) = brick.split_once(":/")
     {
         dict.set_str("per-replica-cmd-hostname", host);
-        dict.set_str("per-replica-cmd-path", path);
+        dict.set_str("per-replica-cmd-path", &format!("/{path}"));
     }
     let reply = daemon.call(Proc::HealVolume, dict).await?;
     if !reply.ok() {

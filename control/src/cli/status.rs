@@ -158,7 +158,81 @@ fn detail(dict: &OldDict, volume: &str) -> String {
         }
     }
     out.push_str(" \n");
+    out.push_str(&brick_health(dict, volume));
     out
+}
+
+/// Milliseconds as people read them.
+fn period(ms: i64) -> String {
+    match ms.max(0) {
+        ms @ 0..10_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        ms @ 10_000..600_000 => format!("{} s", ms / 1000),
+        ms @ 600_000..36_000_000 => format!("{} min", ms / 60_000),
+        ms => format!("{} h", ms / 3_600_000),
+    }
+}
+
+/// Since when each brick is up or down and how often that changed. Management daemons of GlusterFS tell nothing of it,
+/// and then there is nothing here.
+fn brick_health(dict: &OldDict, volume: &str) -> String {
+    let mut out = String::new();
+    for node in nodes(dict).iter().filter(|node| node.is_brick) {
+        if node.text("since-ms").is_none() {
+            continue;
+        }
+        let state = if node.online() { "up" } else { "down" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "{}: {state} for {}, {} transitions",
+            node.name(),
+            period(node.number("since-ms")),
+            node.number("changes")
+        );
+    }
+    under_title(&format!("Health of the bricks of volume {volume}"), &out)
+}
+
+/// How each connection of each brick does; nothing for bricks that do not tell.
+fn client_health(dict: &OldDict, volume: &str) -> String {
+    let mut out = String::new();
+    for node in nodes(dict).iter().filter(|node| node.is_brick && node.online()) {
+        let clients = node.number("clientcount").clamp(0, 1 << 16);
+        let lines: Vec<String> = (0..clients).filter_map(|i| connection(node, i)).collect();
+        if !lines.is_empty() {
+            out.push_str(&format!("{}\n{}", node.name(), lines.concat()));
+        }
+    }
+    under_title(&format!("Health of the connections of volume {volume}"), &out)
+}
+
+fn connection(node: &Node<'_>, i: i64) -> Option<String> {
+    let text = |key: &str| node.text(&format!("client{i}.{key}"));
+    let number = |key: &str| node.number(&format!("client{i}.{key}"));
+    text("connected-ms")?;
+    let mut line = format!(
+        "{} ({}): connected for {}, heard {} ago, {} connections",
+        text("hostname").unwrap_or_default(),
+        text("name").unwrap_or("unknown"),
+        period(number("connected-ms")),
+        period(number("heard-ms")),
+        number("connections")
+    );
+    if let Some(why) = text("last-end") {
+        line.push_str(&format!(
+            "; the last ended {} ago: {why}",
+            period(number("last-end-ms"))
+        ));
+    }
+    line.push('\n');
+    Some(line)
+}
+
+fn under_title(title: &str, lines: &str) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("{title}\n{SHORT_RULE}\n{lines}{SHORT_RULE}\n\n")
 }
 
 fn clients(dict: &OldDict, volume: &str) -> String {
@@ -194,6 +268,7 @@ fn clients(dict: &OldDict, volume: &str) -> String {
         }
     }
     out.extend([SHORT_RULE, "\n\n"]);
+    out.push_str(&client_health(dict, volume));
     out
 }
 
@@ -372,6 +447,22 @@ mod tests {
             out.contains("Brick is offline\n----------------------------------------------\n\n"),
             "{out}"
         );
+        assert!(!out.contains("Health"), "{out}");
+        for (key, value) in [
+            ("connected-ms", 61_500),
+            ("heard-ms", 120),
+            ("connections", 2),
+            ("last-end-ms", 700_000),
+        ] {
+            dict.set_int(format!("brick0.client0.{key}"), value);
+        }
+        dict.set_str("brick0.client0.last-end", "it was silent");
+        let out = text(&dict, "v", StatusKind::Clients, true);
+        let want = "Health of the connections of volume v\n----------------------------------------------\n\
+            Brick w1:/tmp/proc-oracle/b/b1\n\
+            10.99.0.1:49130 (fuse): connected for 61 s, heard 0.1 s ago, 2 connections; the last ended 11 min ago: it was \
+            silent\n----------------------------------------------\n\n";
+        assert!(out.ends_with(want), "{out}");
         let out = text(&dict, "v", StatusKind::ClientList, true);
         assert!(
             out.contains("\nfuse                                                           1\n"),
@@ -381,5 +472,11 @@ mod tests {
         let out = text(&dict, "v", StatusKind::Detail, true);
         assert!(out.contains("Disk Space Free      : 239.7GB             \n"), "{out}");
         assert!(out.contains("Inode Size           : N/A                 \n"), "{out}");
+        dict.set_int("brick0.since-ms", 4_200).set_int("brick0.changes", 3);
+        let out = text(&dict, "v", StatusKind::Detail, true);
+        assert!(
+            out.contains("\nBrick w1:/tmp/proc-oracle/b/b1: up for 4.2 s, 3 transitions\n"),
+            "{out}"
+        );
     }
 }

@@ -195,7 +195,8 @@ impl Volume {
 
     /// Index of the brick HOST:PATH.
     pub fn brick_index(&self, label: &str) -> Option<usize> {
-        let (host, path) = label.split_once(':')?;
+        // An IPv6 address has colons of its own.
+        let (host, path) = label.split_once(":/")?;
         let path = normal_path(path);
         self.bricks.iter().position(|b| b.host == host && b.path == path)
     }

@@ -54,7 +54,10 @@ pub(super) async fn create(daemon: &Daemon, mut request: OldDict) -> OpResult {
     }
     let mut prepared = node::prepare(daemon, &bricks, force).await?;
     hooks::run_before(daemon, "create", &name, &[]).await;
-    let volume = new_volume(&name, replica_count, &prepared)?;
+    let mut volume = new_volume(&name, replica_count, &prepared)?;
+    if daemon.config().inet6 {
+        volume.set_option("transport.address-family", "inet6");
+    }
     let made = async {
         node::claim(daemon, &mut prepared, volume.id).await?;
         daemon.save(volume.clone()).await
@@ -258,7 +261,10 @@ fn new_volume(name: &str, replica_count: usize, prepared: &[Prepared]) -> Result
 
 fn answer(request: &mut OldDict, volume: &Volume) {
     request
-        .set_str("transport.address-family", "inet")
+        .set_str(
+            "transport.address-family",
+            volume.option("transport.address-family").unwrap_or("inet"),
+        )
         .set_str("volume-id", &volume.id.to_string())
         .set_str("internal-username", &volume.username)
         .set_str("internal-password", &volume.password)

@@ -163,6 +163,7 @@ async fn show_brick(daemon: &Daemon, volume: &Volume, index: usize, request: &Ol
     set_process(reply, &prefix, status, port);
     if cmd & command::DETAIL != 0 {
         show_file_system(brick, &prefix, reply).await;
+        show_history(daemon, &volume.name, brick, &prefix, reply);
     }
     if cmd & command::ASK_BRICK != 0 && status.online {
         match ask_brick(daemon, volume, brick, request).await {
@@ -242,6 +243,21 @@ async fn show_file_system(brick: &Brick, prefix: &str, reply: &mut OldDict) {
         ("mnt_options", &found.options),
     ] {
         reply.set_str(format!("{prefix}.{key}"), value);
+    }
+}
+
+/// How long a brick has been up or down, in keys of our own.
+fn show_history(daemon: &Daemon, volume: &str, brick: &Brick, prefix: &str, reply: &mut OldDict) {
+    let history = daemon
+        .brick_process(volume, &brick.path)
+        .and_then(|process| process.history());
+    if let Some((since, changes)) = history {
+        reply
+            .set_int(
+                format!("{prefix}.since-ms"),
+                since.as_millis().min(u128::from(u64::MAX)) as i128,
+            )
+            .set_int(format!("{prefix}.changes"), changes);
     }
 }
 

@@ -83,6 +83,18 @@ pub enum ProcessEvent {
 struct State {
     pid: Option<i32>,
     client: Option<rpc::Client>,
+    /// When it last began or ceased to answer.
+    changed: Option<rt::Instant>,
+    /// How often it did.
+    changes: u64,
+}
+
+impl State {
+    fn set_client(&mut self, client: Option<rpc::Client>) {
+        self.client = client;
+        self.changed = Some(rt::Instant::now());
+        self.changes += 1;
+    }
 }
 
 struct Shared {
@@ -187,6 +199,15 @@ impl ProcessHandle {
             .client
             .as_ref()
             .is_some_and(|c| c.end_reason().is_none())
+    }
+
+    /// How long it has been answering, or not answering, and how often that has changed since this daemon supervises it.
+    /// None while it has never answered.
+    pub fn history(&self) -> Option<(Duration, u64)> {
+        let state = self.0.state.borrow();
+        state
+            .changed
+            .map(|changed| (rt::Instant::now() - changed, state.changes))
     }
 
     /// Makes sure that it runs: starts it at once if it is down. Returns when it runs or the start failed.
@@ -323,11 +344,11 @@ async fn attend(shared: &Rc<Shared>, spec: &ProcessSpec, pid: i32) {
         match rpc::Client::connect_plain(&address).await {
             Ok(client) => {
                 attempt = 0;
-                shared.state.borrow_mut().client = Some(client.clone());
+                shared.state.borrow_mut().set_client(Some(client.clone()));
                 tracing::info!("{} (pid {pid}) is connected", spec.label);
                 (spec.events)(ProcessEvent::Online(pid));
                 let why = client.ended().await;
-                shared.state.borrow_mut().client = None;
+                shared.state.borrow_mut().set_client(None);
                 tracing::info!("{} (pid {pid}) disconnected: {why}", spec.label);
             }
             Err(error) => {
