@@ -21,7 +21,7 @@ use super::links::{Lane, Target};
 use super::machine::Action;
 use super::raft::{Member, Types};
 use super::store::Identity;
-use super::types::{Change, ClusterError, Peer, ProbeError, Probed};
+use super::types::{Change, ClusterError, Peer, ProbeError, Probed, State};
 use super::wire::{AdmitAnswer, AdmitRequest, HelloAnswer, JoinAnswer, JoinRequest, Procedure};
 use crate::glusterd::model::MAX_OP_VERSION;
 use crate::rpc::{Address, Client};
@@ -35,6 +35,9 @@ const JOIN: Duration = Duration::from_secs(10);
 const CATCH_UP: Duration = Duration::from_secs(30);
 /// Time for the leader to let a node in: all of the above.
 const ADMIT: Duration = Duration::from_secs(60);
+
+/// How long this node may take to have what the leader has decided.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// Keeps the keeper from removing a member that is no peer yet; also when the one who asked gives up.
 struct Joining<'a>(&'a Inner, u64);
@@ -54,6 +57,21 @@ impl Drop for Joining<'_> {
 }
 
 impl Inner {
+    /// Waits for this node's state to be as the leader's has become; not for ever, for it may be cut off by now.
+    pub(super) async fn wait_state(&self, is_so: impl Fn(&State) -> bool) {
+        let mut watch = self.published.subscribe();
+        let wait = async {
+            while !is_so(&watch.borrow_and_update().clone()) {
+                if watch.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if rt::timeout(SETTLE, wait).await.is_err() {
+            tracing::warn!("the cluster has decided, but this node does not have it yet");
+        }
+    }
+
     /// Looks who is at `host` and, if it is a node that may, makes it a member.
     pub(super) async fn probe(self: &Rc<Self>, host: &str) -> Result<Probed, ProbeError> {
         let addresses = self.links.resolver().resolve(host).await;
@@ -104,7 +122,15 @@ impl Inner {
             returns: returns.map(|uuid| uuid.to_string()),
         };
         let answer: AdmitAnswer = self.lead_or_forward(Procedure::Admit, request, ADMIT).await?;
-        answer.map(Probed::Added)
+        let peer = answer?;
+        // The leader has decided; whoever asked wants to find it so here, and to talk to the new peer.
+        self.wait_state(|state| state.peer_of_raft(peer.raft_id).is_some())
+            .await;
+        let begun = Instant::now();
+        while !self.connected(peer.uuid) && begun.elapsed() < SETTLE {
+            rt::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(Probed::Added(peer))
     }
 
     /// A member was probed, maybe under a name that is new.

@@ -30,12 +30,12 @@ pub(super) async fn keep(cluster: Weak<Inner>) {
     let mut certain = Instant::now();
     let mut said = None;
     loop {
-        {
+        let soon = {
             let Some(inner) = cluster.upgrade() else { return };
             inner.look(&mut certain, &mut said).await;
-            let soon = inner.look_soon.notified();
-            let _ = rt::timeout(INTERVAL, soon).await;
-        }
+            inner.look_soon.clone()
+        };
+        let _ = rt::timeout(INTERVAL, soon.notified()).await;
     }
 }
 
@@ -76,6 +76,8 @@ impl Inner {
     fn say_leader(&self, leader: Option<u64>) {
         match leader.and_then(|id| self.member_target(id)) {
             Some(target) => tracing::info!("the cluster is led by {target} ({})", target.uuid),
+            // While it joins that is no news.
+            None if self.state().peers.len() < 2 => {}
             None => tracing::warn!("the cluster has no leader that this node knows of"),
         }
     }

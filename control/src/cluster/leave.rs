@@ -36,7 +36,9 @@ impl Inner {
             return Err(ClusterError::NoPeer(uuid.to_string()));
         }
         let request = DetachRequest { uuid, force };
-        self.lead_or_forward(Procedure::Detach, request, DETACH).await
+        let _: () = self.lead_or_forward(Procedure::Detach, request, DETACH).await?;
+        self.wait_state(|state| state.peer(uuid).is_none()).await;
+        Ok(())
     }
 
     /// Removes a node, as the leader.

@@ -15,6 +15,8 @@ use crate::rt::{self, Instant, OwnedTask};
 
 /// Between two pings of a peer.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// Between two pings of a peer that refuses them.
+const SOON: Duration = Duration::from_millis(100);
 /// A peer that has been silent for longer is not connected.
 const SILENCE: Duration = Duration::from_millis(1500);
 
@@ -56,14 +58,20 @@ pub(super) async fn watch_peers(cluster: Weak<Inner>) {
 async fn ping_for_ever(cluster: Weak<Inner>, uuid: Gfid) {
     loop {
         let begun = Instant::now();
-        {
+        let (pause, soon) = {
             let Some(inner) = cluster.upgrade() else { return };
             let state = inner.state();
             let Some(peer) = state.peer(uuid) else { return };
             let result = inner.ping(peer).await;
+            // One that does not know this node yet is about to learn of it.
+            let pause = match &result {
+                Err(ClusterError::Denied(_) | ClusterError::NotMember(_)) => SOON,
+                _ => INTERVAL,
+            };
             inner.note(peer, result);
-        }
-        rt::sleep_until(begun + INTERVAL).await;
+            (pause, inner.ping_soon.clone())
+        };
+        let _ = rt::timeout(pause.saturating_sub(begun.elapsed()), soon.notified()).await;
     }
 }
 
@@ -99,7 +107,10 @@ impl Inner {
                 if was.is_some_and(|was| was.elapsed() > SILENCE) {
                     self.heard.borrow_mut().remove(&peer.uuid);
                     self.give_up(peer.uuid);
-                    tracing::warn!("peer {} ({name}) is disconnected: {e}", peer.uuid);
+                    let (ClusterError::Uncertain(why) | ClusterError::Unreachable(why)) = e else {
+                        return tracing::warn!("peer {} ({name}) is disconnected: {e}", peer.uuid);
+                    };
+                    tracing::warn!("peer {} is disconnected: {why}", peer.uuid);
                 }
             }
         }
@@ -172,7 +183,11 @@ impl Inner {
 }
 
 /// Answers a ping.
-pub(super) fn pong(inner: &Rc<Inner>) -> Pong {
+pub(super) fn pong(inner: &Rc<Inner>, from: Gfid) -> Pong {
+    // The way is open again: look at once, not at the next turn.
+    if !inner.connected(from) && inner.state().peer(from).is_some() {
+        inner.ping_soon.notify_waiters();
+    }
     let addresses = datapath::sys::host::interface_addresses().unwrap_or_default();
     Pong {
         uuid: inner.identity.borrow().uuid,

@@ -91,12 +91,14 @@ pub(crate) struct Inner {
     admitting: sync::Mutex<()>,
     /// Held while raft's membership is changed: it allows one change at a time.
     membership_change: sync::Mutex<()>,
+    /// Wakes those that ping.
+    ping_soon: Rc<sync::Notify>,
     /// Wakes the keeper.
-    look_soon: sync::Notify,
+    look_soon: Rc<sync::Notify>,
     /// When the names of all peers were last resolved for a caller that is not known.
     looked_up: Cell<Option<Instant>>,
-    /// Strangers whose calls were refused, and when that was said.
-    refused: RefCell<HashMap<IpAddr, Instant>>,
+    /// Callers that were refused lately.
+    refused: RefCell<HashMap<IpAddr, program::Stranger>>,
     tasks: RefCell<Vec<OwnedTask<()>>>,
 }
 
@@ -161,7 +163,8 @@ impl Cluster {
             joining: RefCell::default(),
             admitting: sync::Mutex::new(()),
             membership_change: sync::Mutex::new(()),
-            look_soon: sync::Notify::new(),
+            ping_soon: Rc::default(),
+            look_soon: Rc::default(),
             looked_up: Cell::new(None),
             refused: RefCell::default(),
             tasks: RefCell::default(),

@@ -27,6 +27,15 @@ const LOOK_UP: Duration = Duration::from_secs(2);
 /// How long a stranger that was reported is not reported again, and how many are remembered for that.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 const STRANGERS: usize = 64;
+/// How long a stranger may turn out to be a new peer.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A caller that is no peer.
+#[derive(Debug)]
+pub(super) struct Stranger {
+    first: Instant,
+    said: bool,
+}
 
 /// The program on the management port.
 pub(super) struct ClusterProgram(Weak<Inner>);
@@ -70,13 +79,21 @@ impl Program for ClusterProgram {
 }
 
 impl Inner {
-    /// One line per stranger and minute, however often it calls.
+    /// One line per stranger and minute, however often it calls. A node that has just become a peer may call before this
+    /// one has heard of it: only whoever is still refused after a while is reported.
     fn say_refused(&self, from: IpAddr, procedure: Procedure) {
         let mut refused = self.refused.borrow_mut();
-        refused.retain(|_, said| said.elapsed() < SAY_AGAIN);
-        if refused.len() < STRANGERS && !refused.contains_key(&from) {
-            refused.insert(from, Instant::now());
-            tracing::warn!("{from} is no peer: its {procedure:?} is refused");
+        refused.retain(|_, stranger| stranger.first.elapsed() < SAY_AGAIN);
+        if refused.len() >= STRANGERS && !refused.contains_key(&from) {
+            return;
+        }
+        let stranger = refused.entry(from).or_insert_with(|| Stranger {
+            first: Instant::now(),
+            said: false,
+        });
+        if !stranger.said && stranger.first.elapsed() > GRACE {
+            stranger.said = true;
+            tracing::warn!("{from} is no peer: its messages are refused ({procedure:?})");
         }
     }
 
@@ -141,7 +158,10 @@ impl Inner {
                 self.with(args, f).await
             }
             Procedure::Detach => self.with(args, async |q: DetachRequest, _| self.expel(q).await).await,
-            Procedure::Ping => self.with(args, async |_: Ping, _| Ok(liveness::pong(self))).await,
+            Procedure::Ping => {
+                self.with(args, async |ping: Ping, _| Ok(liveness::pong(self, ping.from)))
+                    .await
+            }
             Procedure::Append => {
                 let f = async |rpc: AppendRequest, _| self.raft()?.append_entries(rpc).await.map_err(broken);
                 self.with(args, f).await

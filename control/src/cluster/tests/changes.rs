@@ -19,22 +19,22 @@ fn any_node_proposes_and_all_have_it() {
         println!("three nodes after {:?}", begun.elapsed());
         let (leader, followers) = split(nodes);
         let begun = Instant::now();
-        leader.put(1).await.unwrap();
+        leader.put_surely(1).await;
         println!("a change at the leader took {:?}", begun.elapsed());
         let begun = Instant::now();
-        let revision = followers[0].put(2).await.unwrap();
+        let revision = followers[0].put_surely(2).await;
         println!("a change at a follower took {:?}", begun.elapsed());
         // There when the call returns, not only soon after.
         assert_eq!((followers[0].version(), followers[0].state().revision), (2, revision));
         assert_eq!(followers[1].changed(revision - 1).await.volumes["v"].version, 2);
         // What was computed from an old state is refused everywhere, and changes nothing.
         for node in [&leader, &followers[0], &followers[1]] {
-            assert!(matches!(node.put(2).await, Err(ClusterError::Conflict(_))));
+            assert!(matches!(node.put_decided(2).await, Err(ClusterError::Conflict(_))));
             assert_eq!(node.state().revision, revision);
         }
         // Of two at the same time one wins.
-        let (a, b) = futures_util::join!(followers[0].put(3), followers[1].put(3));
-        assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
+        let (a, b) = futures_util::join!(followers[0].put_decided(3), followers[1].put_decided(3));
+        assert!(!(a.is_ok() && b.is_ok()), "{a:?} {b:?}");
         assert_eq!(leader.changed(revision).await.volumes["v"].version, 3);
     })
     .unwrap();
@@ -45,12 +45,12 @@ fn a_dead_leader_is_replaced_and_catches_up_by_the_log() {
     let place = Place::new("failover");
     rt::block_on(async {
         let (leader, followers) = split(place.cluster(3).await);
-        leader.put(1).await.unwrap();
+        leader.put_surely(1).await;
         let number = leader.me().uuid.0[0];
         let gone = leader.me().uuid;
         leader.stop().await;
         let begun = Instant::now();
-        followers[0].put(2).await.unwrap();
+        followers[0].put_surely(2).await;
         println!("a change after the leader's death took {:?}", begun.elapsed());
         assert_ne!(followers[0].leader(), Some(gone));
         eventually("the death is noticed", || !followers[0].connected(gone)).await;
@@ -59,7 +59,7 @@ fn a_dead_leader_is_replaced_and_catches_up_by_the_log() {
         // What it has is readable at once.
         assert_eq!(back.version(), 1);
         eventually("it catches up", || back.version() == 2).await;
-        back.put(3).await.unwrap();
+        back.put_surely(3).await;
         assert_eq!(back.version(), 3);
     })
     .unwrap();
@@ -70,14 +70,14 @@ fn one_that_missed_much_catches_up_by_a_snapshot() {
     let place = Place::new("snapshot");
     rt::block_on(async {
         let (leader, mut followers) = split(place.cluster(3).await);
-        leader.put(1).await.unwrap();
+        leader.put_surely(1).await;
         let away = followers.remove(0);
         let number = away.me().uuid.0[0];
         eventually("it has it", || away.version() == 1).await;
         let seen = away.state().revision;
         away.stop().await;
         for version in 2..40 {
-            leader.put(version).await.unwrap();
+            leader.put_surely(version).await;
         }
         eventually("the log is purged", || leader.purged() > 20).await;
         let back = place.start(number).await;
@@ -86,7 +86,7 @@ fn one_that_missed_much_catches_up_by_a_snapshot() {
         assert!(state.revision > seen);
         eventually("it catches up", || back.version() == 39).await;
         assert_eq!(*back.state(), *leader.state());
-        back.put(40).await.unwrap();
+        back.put_surely(40).await;
         // And has it after another start, from the snapshot it was sent.
         let number = back.me().uuid.0[0];
         back.stop().await;
@@ -101,23 +101,18 @@ fn a_minority_can_be_read_but_not_changed() {
     let place = Place::new("minority");
     rt::block_on(async {
         let (leader, mut followers) = split(place.cluster(3).await);
-        leader.put(1).await.unwrap();
+        leader.put_surely(1).await;
         // The leader itself is the one that is cut off: the worse case.
         leader.cut();
         eventually("the majority is missed", || !leader.has_quorum()).await;
         let begun = Instant::now();
         assert_eq!(leader.put(2).await, Err(ClusterError::NoQuorum));
-        assert!(
-            begun.elapsed() < Duration::from_secs(10),
-            "refused after {:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() < LONG, "refused after {:?}", begun.elapsed());
         assert_eq!(leader.version(), 1);
-        followers[0].put(2).await.unwrap();
+        followers[0].put_surely(2).await;
         leader.mend(&place);
         eventually("it learns what it missed", || leader.version() == 2).await;
-        let ask = leader.put(3).await;
-        assert!(ask.is_ok(), "{ask:?}");
+        leader.put_surely(3).await;
         // Two of three dead: the last one refuses, in time, and says why.
         followers.remove(0).stop().await;
         followers.remove(0).stop().await;
@@ -125,11 +120,7 @@ fn a_minority_can_be_read_but_not_changed() {
         let refused = leader.put(4).await;
         println!("refused after {:?}: {refused:?}", begun.elapsed());
         assert!(refused.is_err());
-        assert!(
-            begun.elapsed() < Duration::from_secs(10),
-            "refused after {:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() < LONG, "refused after {:?}", begun.elapsed());
         assert_eq!(leader.version(), 3);
         assert!(!leader.has_quorum());
     })
@@ -141,7 +132,7 @@ fn all_stop_and_start_again() {
     let place = Place::new("restart");
     rt::block_on(async {
         let nodes = place.cluster(3).await;
-        nodes[1].put(1).await.unwrap();
+        nodes[1].put_surely(1).await;
         let state = nodes[1].state();
         for node in nodes {
             node.stop().await;
@@ -151,7 +142,7 @@ fn all_stop_and_start_again() {
         eventually("it has the state", || first.version() == 1).await;
         assert!(!first.has_quorum());
         let second = place.start(2).await;
-        second.put(2).await.unwrap();
+        second.put_surely(2).await;
         let third = place.start(3).await;
         let nodes = [first, second, third];
         voters(&nodes, 3).await;
@@ -218,7 +209,7 @@ fn one_that_was_cut_off_does_not_depose_the_leader() {
             followers[0].has_quorum() && leader.connected(followers[0].me().uuid)
         })
         .await;
-        leader.put(1).await.unwrap();
+        leader.put_surely(1).await;
         eventually("it has it", || followers[0].version() == 1).await;
     })
     .unwrap();
@@ -229,7 +220,7 @@ fn raft_is_started_again_when_it_fails() {
     let place = Place::new("failed");
     rt::block_on(async {
         let node = place.start(1).await;
-        node.put(1).await.unwrap();
+        node.put_surely(1).await;
         // As after an error of the disk: raft has ended, the node has not.
         node.cluster.0.running().unwrap().raft.shutdown().await.unwrap();
         assert_eq!(node.version(), 1);

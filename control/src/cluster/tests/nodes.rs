@@ -8,7 +8,7 @@ use datapath::wire::Gfid;
 
 use super::{LONG, Scratch, TUNING, eventually};
 use crate::cluster::fixtures::volume;
-use crate::cluster::{Change, Cluster, ClusterError, Peer, Probed, State};
+use crate::cluster::{Change, Cluster, ClusterError, Peer, ProbeError, Probed, State};
 use crate::glusterd::model::Volume;
 use crate::rpc::{Address, Server};
 use crate::rt::{self, Instant, Listener, OwnedTask};
@@ -105,7 +105,7 @@ impl Place {
             nodes.push(self.start(number).await);
         }
         for number in 2..=n {
-            let probed = nodes[0].probe(&host(number)).await.unwrap();
+            let probed = probe(&nodes[0], &host(number)).await.unwrap();
             assert!(matches!(probed, Probed::Added(peer) if peer.uuid == uuid(number)));
         }
         voters(&nodes, odd(n)).await;
@@ -119,6 +119,18 @@ impl Place {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+}
+
+/// Probes a host, again while a busy machine lets the cluster believe that it has no majority.
+pub(super) async fn probe(by: &Cluster, host: &str) -> Result<Probed, ProbeError> {
+    let begun = Instant::now();
+    loop {
+        match by.probe(host).await {
+            Err(ProbeError::Cluster(ClusterError::NoQuorum | ClusterError::Uncertain(_))) if begun.elapsed() < LONG => {
+            }
+            other => return other,
+        }
     }
 }
 
@@ -199,6 +211,27 @@ impl Node {
         let running = self.cluster.0.running().unwrap();
         let purged = running.raft.metrics().borrow().purged;
         purged.map_or(0, |id| id.index)
+    }
+
+    /// [`Node::put`] that succeeds in the end.
+    pub async fn put_surely(&self, version: u32) -> u64 {
+        match self.put_decided(version).await {
+            Ok(revision) => revision,
+            // It was made, though its maker was told that it might not have been.
+            Err(ClusterError::Conflict(_)) if self.version() == version => self.state().revision,
+            Err(e) => panic!("change to version {version}: {e:?}"),
+        }
+    }
+
+    /// [`Node::put`] that goes on while a busy machine lets the cluster believe that it has no majority.
+    pub async fn put_decided(&self, version: u32) -> Result<u64, ClusterError> {
+        let begun = Instant::now();
+        loop {
+            match self.put(version).await {
+                Err(ClusterError::NoQuorum | ClusterError::Uncertain(_)) if begun.elapsed() < LONG => {}
+                other => return other,
+            }
+        }
     }
 
     /// Creates or changes the volume `v`.
