@@ -118,11 +118,11 @@ impl Plan {
         // A daemon's working directory is "/".
         let target = std::fs::canonicalize(&point).map_err(|e| format!("mount point {}: {e}", point.display()))?;
         let (flags, extra) = options::kernel_mount_options(&args.fuse_mountopts, args.read_only)?;
-        let slash = if id.starts_with('/') { "" } else { "/" };
         let first = servers.first().map(String::as_str).unwrap_or_default();
         let spec = MountSpec {
             target: target.clone(),
-            source: format!("{first}:{slash}{id}"),
+            // As it was typed: `mount -a` finds by the fstab line's own words that it is mounted already.
+            source: format!("{first}:{id}"),
             flags,
             extra,
         };
