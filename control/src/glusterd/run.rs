@@ -30,7 +30,7 @@ pub fn main() -> i32 {
         }
     };
     if arguments.version {
-        println!("glusterfs 10.3 (Ringluster {})", env!("CARGO_PKG_VERSION"));
+        print!("{}", crate::cli::version_text());
         return 0;
     }
     match start(&arguments) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Program that shows a package is there, and the package.
-const NEEDED: [(&str, &str); 12] = [
+const NEEDED: [(&str, &str); 14] = [
     ("/usr/sbin/glusterd", "glusterfs-server"),
     ("/usr/sbin/glusterfs", "glusterfs-client"),
     ("/usr/bin/fio", "fio"),
@@ -19,6 +19,9 @@ const NEEDED: [(&str, &str); 12] = [
     ("/usr/sbin/mkfs.ext4", "e2fsprogs"),
     ("/usr/bin/git", "git"),
     ("/usr/bin/nsenter", "util-linux"),
+    // Not run as a service manager: they check our units and rotate our logs.
+    ("/usr/bin/systemd-analyze", "systemd"),
+    ("/usr/sbin/logrotate", "logrotate"),
 ];
 
 /// Packages whose program is neither at its usual path nor on `PATH`.

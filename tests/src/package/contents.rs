@@ -17,7 +17,7 @@ const PROGRAMS: [(&str, &str); 5] = [
 ];
 
 /// Files of `control/packaging`, where they are installed, and their modes.
-const FILES: [(&str, &str, u32); 10] = [
+const FILES: [(&str, &str, u32); 11] = [
     ("systemd/glusterd.service", "lib/systemd/system/glusterd.service", 0o644),
     (
         "systemd/glusterfsd.service",
@@ -35,6 +35,11 @@ const FILES: [(&str, &str, u32); 10] = [
     (
         "bash-completion/gluster",
         "usr/share/bash-completion/completions/gluster",
+        0o644,
+    ),
+    (
+        "debian/lintian-overrides",
+        "usr/share/lintian/overrides/ringluster",
         0o644,
     ),
     ("debian/postinst", "DEBIAN/postinst", 0o755),
@@ -93,7 +98,7 @@ fn documents(stage: &Stage) -> Result<()> {
         &fs::read_to_string(&readme).context(readme.display())?,
     )?;
     let copyright = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\
-                     Upstream-Name: Ringluster\n\nFiles: *\nCopyright: the Ringluster authors\nLicense: Apache-2.0\n \
+                     Upstream-Name: Ringluster\n\nFiles: *\nCopyright: 2026 the Ringluster authors\nLicense: Apache-2.0\n \
                      On Debian systems the full text of the Apache License, Version 2.0 is in\n \
                      /usr/share/common-licenses/Apache-2.0.\n";
     stage

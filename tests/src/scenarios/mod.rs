@@ -14,6 +14,7 @@ pub mod kill_latency;
 pub mod lab_faults;
 pub mod lab_on_c;
 pub mod mount_basic;
+pub mod package;
 pub mod sandbox_once;
 pub mod six_lab;
 pub mod story;
@@ -67,6 +68,7 @@ pub const ALL: &[Scenario] = &[
     bad_input::SCENARIO,
     cli_errors::SCENARIO,
     sandbox_once::SCENARIO,
+    package::SCENARIO,
 ];
 
 /// Scenarios that run only when they are named: what they show is either shown in short by one of [`ALL`], too, or
