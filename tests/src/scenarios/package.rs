@@ -175,6 +175,8 @@ fn processes(lab: &Lab) -> Vec<Pid> {
     let ours = |pid: &Pid| {
         let program = pid.program();
         let name = program.as_ref().and_then(|path| path.file_name()?.to_str());
+        // An upgrade has replaced the program of a process that runs on.
+        let name = name.map(|name| name.trim_end_matches(" (deleted)"));
         matches!(name, Some("glusterd" | "glusterfsd" | "glusterfs"))
     };
     let tagged = crate::lab::process::with_env(crate::lab::record::TAG, &lab.record().tag());
@@ -266,7 +268,11 @@ fn removal(lab: &Lab, host: &Host) -> Result<()> {
         Duration::from_secs(5),
         || Ok(processes(lab).is_empty().then_some(())),
     )?;
-    let exists = |path: &&str| fs::symlink_metadata(host.outside(Path::new(path))).is_ok_and(|meta| !meta.is_dir());
+    let exists = |path: &&str| {
+        let path = host.outside(Path::new(path));
+        // Directories stay while others use them; /lib and /sbin are links to some.
+        fs::symlink_metadata(&path).is_ok() && !path.is_dir()
+    };
     let mut left: Vec<&str> = listed.lines().filter(exists).collect();
     left.sort_unstable();
     ensure(left == kept, format!("left: {left:?} instead of {kept:?}"))?;
