@@ -8,7 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use control::rpc::{Address, Client, ProgramId};
+use control::rt;
 use datapath::sys::process;
+use datapath::wire::handshake::{GetspecReq, GetspecRsp};
+use datapath::wire::{OldDict, handshake};
 
 /// How long something may take to happen; a machine under load is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -188,6 +192,34 @@ impl Pool {
         self.done(1, "volume start v");
     }
 
+    /// Gets the volfile from a server; the other servers that it names beside.
+    fn servers_beside(&self, i: usize) -> String {
+        let xdata = OldDict::new()
+            .with_int("min-op-version", 1)
+            .with_int("max-op-version", 100_000);
+        let request = GetspecReq {
+            flags: 1,
+            key: "/v".to_string().into(),
+            xdata,
+        };
+        let asked = async {
+            let client = Client::connect_plain(&Address::Unix(self.path(i, "socket")))
+                .await
+                .unwrap();
+            let procedure = handshake::Proc::Getspec as u32;
+            client
+                .call_typed(ProgramId::HANDSHAKE, procedure, &request, PATIENCE)
+                .await
+        };
+        let reply: GetspecRsp = rt::block_on(asked).unwrap().unwrap();
+        assert!(reply.op_ret > 0, "{}: {}", reply.op_ret, reply.op_errno);
+        reply
+            .xdata
+            .get_str("cluster.brick-vol-servers")
+            .unwrap_or_default()
+            .to_string()
+    }
+
     fn online(&self, i: usize) -> usize {
         let status = self.gluster(i, "volume status v").stdout;
         status
@@ -315,6 +347,7 @@ fn a_majority_goes_on_and_a_minority_still_answers() {
         pool.gluster(1, "pool list").stdout.contains("Disconnected")
     });
     pool.done(1, "volume set v network.ping-timeout 9");
+    assert_eq!(pool.servers_beside(1), "w2:24007 ", "w3 is away");
     // Rows of servers that are away are not shown.
     let status = pool.done(2, "volume status v");
     assert!(
@@ -332,6 +365,7 @@ fn a_majority_goes_on_and_a_minority_still_answers() {
     assert_eq!(pool.done(1, "volume list"), "v\n");
     assert_eq!(pool.online(1), 1);
     assert_eq!(pool.bricks(1).len(), 1, "bricks run on");
+    assert_eq!(pool.servers_beside(1), "", "the volfile is there without anybody else");
     pool.start(2);
     pool.start(3);
     pool.wait("the servers that were away have caught up", || {
@@ -361,6 +395,25 @@ fn a_wiped_server_gets_everything_back() {
         info
     );
     pool.done(2, "volume set v network.ping-timeout 5");
+}
+
+#[test]
+fn a_brick_ends_if_its_volume_was_stopped_while_no_daemon_ran() {
+    let pool = Pool::new(3);
+    pool.probe_all();
+    pool.make_volume(3);
+    process::kill(pool.daemon(3).unwrap(), libc::SIGTERM).unwrap();
+    pool.wait("the daemon ends", || pool.daemon(3).is_none());
+    pool.wait("w3 is missed", || {
+        pool.gluster(1, "pool list").stdout.contains("Disconnected")
+    });
+    assert_eq!(pool.bricks(3).len(), 1, "bricks run without the daemon");
+    pool.done(1, "volume stop v");
+    assert_eq!(pool.bricks(3).len(), 1);
+    pool.start(3);
+    pool.wait("its brick is stopped", || pool.bricks(3).is_empty());
+    pool.done(3, "volume start v");
+    assert_eq!(pool.online(2), 3);
 }
 
 #[test]

@@ -111,6 +111,9 @@ impl Daemon {
     async fn drop_volume(&self, name: &str) -> Result<(), OpError> {
         self.stop_bricks(name).await;
         self.stop_shd(name).await;
+        if let Some(volume) = self.volume(name) {
+            self.stop_leftovers(&volume, None).await;
+        }
         let (store, volume) = (self.0.store.clone(), name.to_string());
         self.0.on_disk(move || store.delete_volume(&volume)).await?;
         self.0.volumes.borrow_mut().remove(name);
@@ -146,8 +149,11 @@ impl Daemon {
             .await?;
         let name = volume.name.clone();
         // As GlusterFS does: a self-heal daemon begins anew with other bricks, and with a crawl of them.
-        if old.is_some_and(|old| bricks_of(&old) != bricks_of(&volume)) {
+        if old.as_ref().is_some_and(|old| bricks_of(old) != bricks_of(&volume)) {
             self.stop_shd(&name).await;
+        }
+        if let Some(old) = &old {
+            self.stop_leftovers(old, Some(&volume)).await;
         }
         {
             let mut volumes = self.0.volumes.borrow_mut();

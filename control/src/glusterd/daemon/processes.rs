@@ -3,8 +3,8 @@
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::super::model::OpError;
-use super::super::supervise::{NodeContext, ProcessEvent, ProcessHandle, Supervised};
+use super::super::model::{Brick, OpError, Volume};
+use super::super::supervise::{NodeContext, ProcessEvent, ProcessHandle, Supervised, stop_leftover};
 use super::{Daemon, Inner};
 use crate::rt;
 
@@ -103,6 +103,24 @@ impl Daemon {
             None => return,
         };
         futures_util::future::join_all(processes.into_values().map(Supervised::stop)).await;
+    }
+
+    /// Ends local processes of a volume that this daemon does not supervise and that have no reason to run any more:
+    /// bricks that are not among the volume's, all of them and the self-heal daemon if the volume is not started. They
+    /// are left when the volume changed while no daemon ran here.
+    pub(super) async fn stop_leftovers(&self, old: &Volume, new: Option<&Volume>) {
+        let started = new.is_some_and(Volume::is_started);
+        let kept = |brick: &&Brick| started && new.is_some_and(|new| new.bricks.iter().any(|b| b.path == brick.path));
+        let context = self.context();
+        for brick in old.bricks.iter().filter(|brick| self.is_local(brick) && !kept(brick)) {
+            if self.brick_process(&old.name, &brick.path).is_none() {
+                let no_port = || Err("it is not to be started".to_string());
+                stop_leftover(&context.brick_spec(&old.name, brick, no_port, Rc::new(|_| ()))).await;
+            }
+        }
+        if !started && self.shd_process(&old.name).is_none() {
+            stop_leftover(&context.shd_spec(&old.name)).await;
+        }
     }
 
     /// Stops one local brick and keeps it stopped, or lets it run again.

@@ -38,7 +38,8 @@ pub(super) async fn create(daemon: &Daemon, mut request: OldDict) -> OpResult {
     let name = text(&request, "volname")?.to_string();
     check_name(&name)?;
     let _transaction = daemon.transaction(&name).await?;
-    if daemon.volume(&name).is_some() {
+    // A directory of a volume that this release cannot run is somebody's too.
+    if daemon.volume(&name).is_some() || daemon.store().paths().volume(&name).exists() {
         return Err(OpError {
             errno: 0,
             text: format!("Volume {name} already exists"),

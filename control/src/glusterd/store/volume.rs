@@ -199,8 +199,13 @@ impl Store {
     pub fn delete_volume(&self, name: &str) -> Result<(), StoreError> {
         let directory = self.paths.volume(name);
         let info = directory.join("info");
-        std::fs::remove_file(&info).map_err(|e| StoreError::io(&info, e))?;
-        std::fs::remove_dir_all(&directory).map_err(|e| StoreError::io(&directory, e))
+        // What an interrupted removal has already removed is not missed.
+        let gone = |result: std::io::Result<()>, path: &Path| match result {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::io(path, error)),
+            _ => Ok(()),
+        };
+        gone(std::fs::remove_file(&info), &info)?;
+        gone(std::fs::remove_dir_all(&directory), &directory)
     }
 }
 

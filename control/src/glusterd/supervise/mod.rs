@@ -261,6 +261,14 @@ impl ProcessHandle {
     }
 }
 
+/// Ends a process that nobody supervises: it was left by a daemon that ended before the process had no more reason to
+/// run.
+pub async fn stop_leftover(spec: &ProcessSpec) {
+    let Some(pid) = launch::running(spec) else { return };
+    tracing::info!("stopping {} (pid {pid}), which is not to run any more", spec.label);
+    terminate(pid, spec).await;
+}
+
 async fn terminate(pid: i32, spec: &ProcessSpec) {
     if let Err(error) = process::kill(pid, libc::SIGTERM) {
         tracing::warn!("{} (pid {pid}) cannot be stopped: {error}", spec.label);
