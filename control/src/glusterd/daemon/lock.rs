@@ -18,8 +18,8 @@ const WAIT_POLL: Duration = Duration::from_millis(50);
 const QUORUM_LIMIT: Duration = Duration::from_secs(2);
 /// A lock whose owner has not given it back is free again after this time (GlusterFS: 180 s).
 const EXPIRY: Duration = Duration::from_secs(180);
-/// How long the leader may take to answer.
-const ASK_LIMIT: Duration = Duration::from_secs(5);
+/// How long the leader may take to answer. One that vanished is replaced in about this time; asking twice does no harm.
+const ASK_LIMIT: Duration = Duration::from_secs(2);
 
 /// The leader's side.
 #[derive(Debug, Default)]
