@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use control::client::{ClientHandle, ClientOptions, VolfileServer};
 use control::process::{Level, Log};
-use datapath::client::Volume;
+use datapath::client::LiveVolume;
 use datapath::sys::process::{self, PidFile, StatusPipe};
 
 use crate::dispatch::{Behaviour, Core};
@@ -219,7 +219,7 @@ fn shown(path: Option<&Path>) -> String {
 }
 
 /// What one core runs beside its sessions.
-async fn core(index: usize, volume: Volume, gatherer: mpsc::Sender<Announced>, behaviour: Behaviour) {
+async fn core(index: usize, volume: LiveVolume, gatherer: mpsc::Sender<Announced>, behaviour: Behaviour) {
     let Some(mut mailbox) = announce(index, &gatherer) else {
         return;
     };

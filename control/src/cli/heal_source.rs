@@ -81,6 +81,7 @@ fn ask_bricks(options: ClientOptions) -> Result<(Vec<BrickSpec>, Vec<BrickHealIn
     let (answer, answered) = std::sync::mpsc::channel();
     let handle = client::start(options, move |_, volume| {
         let answer = answer.clone();
+        let volume = volume.current();
         async move {
             // A brick that says nothing at all in this time is reported as not connected.
             if exec::timeout(READY_LIMIT, volume.ready()).await.is_err() {

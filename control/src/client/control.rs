@@ -1,27 +1,30 @@
 //! The control thread of a client: the volfile, the connectors, and what the cores tell.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use bytes::Bytes;
-use datapath::client::{ClientSpec, FromCore, ToCore};
+use datapath::client::{BrickSpec, ClientSpec, FromCore, Places, ToCore};
 use datapath::exec::mailbox;
 use datapath::wire::Gfid;
 use futures_util::future::{Either, select};
 
 use super::fetch::{Fetched, Fetcher, Notices};
-use super::portmap::Connector;
+use super::portmap::{Connector, Surroundings};
 use super::resolve::Resolver;
 use super::spec::{self, Parsed, Process};
 use super::{CORE_QUEUE, ClientOptions, Shared, StartError, VolfileServer, client_id};
-use crate::rt;
+use crate::rt::{self, OwnedTask, sync};
 use crate::volfile::Graph;
 
 /// Cores a client runs when the volfile does not say (`client.event-threads`).
 const DEFAULT_EVENT_THREADS: usize = 2;
 const MAX_CORES: usize = 32;
+/// Pause before a core's full mailbox is tried again.
+const FULL_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// From the process to its control thread.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +44,19 @@ struct Control {
     options: ClientOptions,
     process: Process,
     resolver: Resolver,
+    shared: Arc<Shared>,
     cores: RefCell<Vec<mailbox::Sender<ToCore>>>,
     spec: RefCell<Option<Arc<ClientSpec>>>,
+    places: RefCell<Places>,
+    /// By place; those that have left the volume are gone.
+    connectors: RefCell<BTreeMap<usize, Connecting>>,
+    fetcher: RefCell<Option<Rc<Fetcher>>>,
+}
+
+/// A connector and the task that runs it.
+struct Connecting {
+    connector: Rc<Connector>,
+    _task: OwnedTask<()>,
 }
 
 /// Runs the control side until [`Order::Stop`]. `answer` gets the result of the start.
@@ -65,11 +79,15 @@ pub(super) async fn run(
         options,
         process,
         resolver,
+        shared,
         cores: RefCell::default(),
         spec: RefCell::default(),
+        places: RefCell::new(Places::new(0)),
+        connectors: RefCell::default(),
+        fetcher: RefCell::default(),
     });
     let notices = Notices::default();
-    let (connectors, started) = match control.start(&notices).await {
+    let started = match control.start(&notices).await {
         Ok(started) => started,
         Err(e) => return drop(answer.send(Err(e))),
     };
@@ -77,17 +95,13 @@ pub(super) async fn run(
     if answer.send(Ok(started)).is_err() {
         return;
     }
-    drop(shared);
-    for connector in &connectors {
-        rt::spawn(connector.clone().run());
-    }
     loop {
         let order = {
             let event = std::pin::pin!(from_cores.recv());
             let order = std::pin::pin!(next_order(&mut orders));
             match select(event, order).await {
                 Either::Left((Some((core, event)), _)) => {
-                    control.heard(core, &event, &connectors);
+                    control.heard(core, &event);
                     continue;
                 }
                 Either::Left((None, _)) => return,
@@ -118,7 +132,7 @@ impl Control {
         spec::parse(&graph, self.options.volume_name.as_deref(), &self.process).map_err(|e| e.0)
     }
 
-    async fn start(self: &Rc<Self>, notices: &Notices) -> Result<(Vec<Rc<Connector>>, Started), StartError> {
+    async fn start(self: &Rc<Self>, notices: &Notices) -> Result<Started, StartError> {
         let fetched = self.first_volfile(notices).await?;
         let text = match &fetched {
             Source::Server(_, fetched) => fetched.text.clone(),
@@ -128,47 +142,70 @@ impl Control {
         if let (Some(log), Some(level)) = (&self.options.log, parsed.log_level) {
             log.set_level(level);
         }
-        self.find_local_bricks(&mut parsed.spec).await;
+        self.find_local_bricks(&mut parsed.spec.bricks, &[]).await;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = parsed.event_threads.unwrap_or(DEFAULT_EVENT_THREADS).min(cpus);
         let cores = self.options.cores.unwrap_or(threads).clamp(1, MAX_CORES);
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..cores).map(|_| mailbox::channel(CORE_QUEUE)).unzip();
+        self.cores.replace(senders.clone());
+        self.places.replace(Places::new(parsed.spec.bricks.len()));
+        self.connect_bricks(&parsed.spec.bricks, &parsed.fixed_ports);
+        let spec = Arc::new(parsed.spec);
+        self.spec.replace(Some(spec.clone()));
+        if let Source::Server(fetcher, fetched) = fetched {
+            self.fetcher.replace(Some(fetcher.clone()));
+            self.learn_servers(&spec.bricks);
+            let (texts, changed) = sync::mpsc::unbounded_channel();
+            let notices = notices.clone();
+            let follow = async move {
+                // The receiver lives as long as this thread works.
+                let changed = |text| drop(texts.send(text));
+                fetcher.follow(fetched, notices, |_| (), changed).await;
+            };
+            rt::spawn(follow);
+            rt::spawn(self.clone().apply_changes(changed));
+        }
+        Ok((spec, senders, receivers))
+    }
+
+    /// Makes connectors for bricks that have none, and drops those of bricks that have left.
+    fn connect_bricks(&self, bricks: &[BrickSpec], fixed_ports: &[Option<u16>]) {
         let socket = self.options.servers.iter().find_map(|server| match server {
             VolfileServer::Unix(path) => Some(path.clone()),
             VolfileServer::Tcp(..) => None,
         });
-        let connector = |(index, (brick, port)): (usize, (&datapath::client::BrickSpec, &Option<u16>))| {
-            let (resolver, mgmt_port) = (self.resolver.clone(), self.options.mgmt_port);
-            Connector::new(
-                index,
-                brick.clone(),
-                *port,
-                mgmt_port,
-                socket.clone(),
-                resolver,
-                senders.clone(),
-            )
+        let around = Surroundings {
+            mgmt_port: self.options.mgmt_port,
+            socket,
+            resolver: self.resolver.clone(),
+            cores: self.cores.borrow().clone(),
         };
-        let connectors = parsed
-            .spec
-            .bricks
-            .iter()
-            .zip(&parsed.fixed_ports)
-            .enumerate()
-            .map(connector)
-            .collect();
-        let spec = Arc::new(parsed.spec);
-        self.cores.replace(senders.clone());
-        self.spec.replace(Some(spec.clone()));
-        if let Source::Server(fetcher, fetched) = fetched {
-            let (control, notices) = (self.clone(), notices.clone());
-            rt::spawn(async move {
-                fetcher
-                    .follow(fetched, notices, |_| (), |text| control.volfile_changed(&text))
-                    .await;
+        let places = self.places.borrow();
+        let mut connectors = self.connectors.borrow_mut();
+        connectors.retain(|place, _| places.index(*place).is_some());
+        for (index, brick) in bricks.iter().enumerate() {
+            let Some(place) = places.of(index) else { continue };
+            let port = fixed_ports.get(index).copied().flatten();
+            connectors.entry(place).or_insert_with(|| {
+                let connector = Connector::new(place, brick.clone(), port, around.clone());
+                Connecting {
+                    _task: rt::spawn_owned(connector.clone().run()),
+                    connector,
+                }
             });
         }
-        Ok((connectors, (spec, senders, receivers)))
+    }
+
+    /// Every brick's host has a management daemon that knows the volume.
+    fn learn_servers(&self, bricks: &[BrickSpec]) {
+        if !self.options.learn_servers {
+            return;
+        }
+        if let Some(fetcher) = &*self.fetcher.borrow() {
+            for brick in bricks {
+                fetcher.learn(VolfileServer::Tcp(brick.host.clone(), self.options.mgmt_port));
+            }
+        }
     }
 
     async fn first_volfile(&self, notices: &Notices) -> Result<Source, StartError> {
@@ -193,64 +230,94 @@ impl Control {
         Ok(Source::Server(fetcher, fetched))
     }
 
-    /// Marks the bricks whose host has an address of this machine. A name that does not resolve is not local.
-    async fn find_local_bricks(&self, spec: &mut ClientSpec) {
-        let lookups = spec.bricks.iter().map(|brick| self.resolver.resolve(&brick.host));
-        let found = futures_util::future::join_all(lookups).await;
-        for (brick, addresses) in spec.bricks.iter_mut().zip(found) {
-            match addresses {
+    /// Marks the bricks whose host has an address of this machine; what is known of bricks that were there before is
+    /// kept. A name that does not resolve is not local.
+    async fn find_local_bricks(&self, bricks: &mut [BrickSpec], known: &[BrickSpec]) {
+        let lookups = bricks.iter_mut().map(|brick| async {
+            if let Some(old) = known.iter().find(|old| old.host == brick.host) {
+                brick.local = old.local;
+                return;
+            }
+            match self.resolver.resolve(&brick.host).await {
                 Ok(addresses) => brick.local = Resolver::is_local(&addresses),
                 Err(e) => tracing::warn!("{}: {e}", brick.subvolume),
+            }
+        });
+        futures_util::future::join_all(lookups).await;
+    }
+
+    /// Changed volfiles, one after the other.
+    async fn apply_changes(self: Rc<Self>, mut texts: sync::mpsc::UnboundedReceiver<Bytes>) {
+        while let Some(text) = texts.recv().await {
+            match self.parse(&text) {
+                Ok(parsed) => self.apply(parsed).await,
+                Err(why) => tracing::error!("the changed volfile cannot be used, the old one stays: {why}"),
             }
         }
     }
 
-    fn volfile_changed(&self, text: &Bytes) {
-        let mut parsed = match self.parse(text) {
-            Ok(parsed) => parsed,
-            Err(why) => return tracing::error!("the changed volfile cannot be used, the old one stays: {why}"),
-        };
+    async fn apply(&self, mut parsed: Parsed) {
         if let (Some(log), Some(level)) = (&self.options.log, parsed.log_level) {
             log.set_level(level);
         }
         let Some(old) = self.spec.borrow().clone() else { return };
-        if !old.same_bricks(&parsed.spec) {
-            return tracing::error!("the volume's bricks have changed; mount it anew to follow");
-        }
-        for (new, old) in parsed.spec.bricks.iter_mut().zip(&old.bricks) {
-            new.local = old.local;
-        }
+        self.find_local_bricks(&mut parsed.spec.bricks, &old.bricks).await;
         let new = Arc::new(parsed.spec);
         if new == old {
             return;
         }
-        tracing::info!("the volfile has changed; the new options are handed to the cores");
-        for core in self.cores.borrow().iter() {
-            if let Err(e) = core.send(ToCore::Topology(new.clone())) {
-                tracing::warn!("a core did not get the new options: {e}");
+        if !old.same_bricks(&new) {
+            if !self.options.follow_bricks {
+                tracing::info!("the volume's bricks have changed");
+                return self.shared.update(|state| state.bricks_changed = true);
+            }
+            self.log_bricks(&old, &new);
+            self.places.borrow_mut().change(&old.bricks, &new.bricks);
+            self.connect_bricks(&new.bricks, &parsed.fixed_ports);
+            self.learn_servers(&new.bricks);
+            let places = self.places.borrow();
+            let stays = |(_, place): &(usize, usize)| places.index(*place).is_some();
+            self.shared.update(|state| state.up.retain(stays));
+        }
+        tracing::info!("the volfile has changed; it is handed to the cores");
+        self.spec.replace(Some(new.clone()));
+        let cores = self.cores.borrow().clone();
+        for core in cores {
+            let mut message = ToCore::Topology(new.clone());
+            // Each core counts the bricks' places by itself: it must see every change.
+            while let Err(mailbox::SendError::Full(back)) = core.send(message) {
+                message = back;
+                rt::sleep(FULL_PAUSE).await;
             }
         }
-        self.spec.replace(Some(new));
     }
 
-    fn heard(&self, core: usize, event: &FromCore, connectors: &[Rc<Connector>]) {
-        let spec = self.spec.borrow();
-        let name = |brick: &usize| {
-            let brick = spec.as_ref().and_then(|spec| spec.bricks.get(*brick));
-            brick.map_or_else(
-                || "unknown brick".to_owned(),
-                |b| format!("{} ({}:{})", b.subvolume, b.host, b.path),
-            )
+    fn log_bricks(&self, old: &ClientSpec, new: &ClientSpec) {
+        let has = |spec: &ClientSpec, brick: &BrickSpec| spec.bricks.iter().any(|other| other.is_same_brick(brick));
+        for brick in new.bricks.iter().filter(|brick| !has(old, brick)) {
+            tracing::info!("brick {}:{} joins the volume", brick.host, brick.path);
+        }
+        for brick in old.bricks.iter().filter(|brick| !has(new, brick)) {
+            tracing::info!("brick {}:{} has left the volume", brick.host, brick.path);
+        }
+    }
+
+    fn heard(&self, core: usize, event: &FromCore) {
+        let connectors = self.connectors.borrow();
+        let connector = |place: &usize| connectors.get(place).map(|connecting| &connecting.connector);
+        let name = |place: &usize| match connector(place).map(|connector| connector.brick()) {
+            Some(brick) => format!("{} ({}:{})", brick.subvolume, brick.host, brick.path),
+            None => "a brick that has left".to_owned(),
         };
         match event {
             FromCore::NeedEndpoint { brick } => {
-                if let Some(connector) = connectors.get(*brick) {
+                if let Some(connector) = connector(brick) {
                     connector.want(core);
                 }
             }
             FromCore::Up { brick } => {
-                if let Some(connector) = connectors.get(*brick) {
-                    connector.succeeded();
+                if let Some(connector) = connector(brick) {
+                    connector.succeeded(core);
                 }
                 tracing::info!("core {core}: connected to {}", name(brick));
             }

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use datapath::wire::handshake::{GetspecReq, GetspecRsp, Proc};
 use datapath::wire::{OldDict, callback};
 use futures_util::future::{Either, select};
-use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use super::connect::{connect_any, first};
 use super::resolve::Resolver;
 use crate::rpc::{Address, Callback, CallbackHandler, Client, ProgramId};
 use crate::rt::{self, sync};
@@ -22,9 +22,7 @@ use crate::rt::{self, sync};
 /// Port of the management daemon.
 pub const DEFAULT_PORT: u16 = 24_007;
 /// The next server is tried beside those that have not answered after this time.
-const STAGGER: Duration = Duration::from_millis(250);
-/// One connection attempt; a SYN in longer back-off is given up for a fresh one.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+const STAGGER: Duration = Duration::from_millis(150);
 /// One GETSPEC.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// Pause between rounds over all servers.
@@ -160,24 +158,29 @@ impl Fetcher {
             });
         }
         if let Some(list) = reply.xdata.get_str("cluster.brick-vol-servers") {
-            self.learn(list);
+            self.learn_list(list);
         }
         Ok(reply.spec)
     }
 
     /// Adds the servers that an answer names: `HOST:PORT HOST:PORT ...`.
-    fn learn(&self, list: &str) {
-        let mut servers = self.servers.borrow_mut();
+    fn learn_list(&self, list: &str) {
         for word in list.split_whitespace() {
             let Some((host, port)) = word.rsplit_once(':') else {
                 continue;
             };
-            let Ok(port) = port.parse() else { continue };
-            let server = VolfileServer::Tcp(host.to_owned(), port);
-            if !servers.contains(&server) {
-                tracing::info!("learnt of the volfile server {server}");
-                servers.push(server);
+            if let Ok(port) = port.parse() {
+                self.learn(VolfileServer::Tcp(host.to_owned(), port));
             }
+        }
+    }
+
+    /// Adds a server to those to try, if it is not one of them.
+    pub fn learn(&self, server: VolfileServer) {
+        let mut servers = self.servers.borrow_mut();
+        if !servers.contains(&server) {
+            tracing::info!("learnt of the volfile server {server}");
+            servers.push(server);
         }
     }
 
@@ -206,26 +209,9 @@ impl Fetcher {
 
     /// One round over all servers, in parallel with a stagger; the first good answer wins.
     pub async fn round(&self, callbacks: &CallbackHandler) -> Result<Fetched, FetchError> {
-        let mut waiting = self.servers.borrow().clone().into_iter();
-        let mut running = FuturesUnordered::new();
-        let mut failures = Vec::new();
-        loop {
-            if let Some(server) = waiting.next() {
-                running.push(self.try_server(server, callbacks.clone()));
-            } else if running.is_empty() {
-                return Err(worst(failures));
-            }
-            let next = if waiting.len() > 0 {
-                rt::timeout(STAGGER, running.next()).await.unwrap_or(None)
-            } else {
-                running.next().await
-            };
-            match next {
-                Some(Ok(fetched)) => return Ok(fetched),
-                Some(Err(e)) => failures.push(e),
-                None => {}
-            }
-        }
+        let servers = self.servers.borrow().clone();
+        let attempt = |server| self.try_server(server, callbacks.clone());
+        first(servers, STAGGER, attempt).await.map_err(worst)
     }
 
     /// Rounds until one succeeds, for `limit` at most (for ever if `None`). That a volfile does not exist is believed
@@ -317,29 +303,6 @@ fn worst(failures: Vec<FetchError>) -> FetchError {
     } else {
         reasons.join("; ")
     })
-}
-
-/// Connects to whichever of `addresses` answers first.
-pub async fn connect_any(addresses: &[Address], callbacks: CallbackHandler) -> Result<Client, String> {
-    let attempt = |address: Address| {
-        let callbacks = callbacks.clone();
-        async move {
-            match rt::timeout(CONNECT_LIMIT, Client::connect(&address, callbacks)).await {
-                Ok(Ok(client)) => Ok(client),
-                Ok(Err(e)) => Err(datapath::errno::Errno::from(e).to_string()),
-                Err(_) => Err(format!("no connection within {} s", CONNECT_LIMIT.as_secs())),
-            }
-        }
-    };
-    let mut running: FuturesUnordered<_> = addresses.iter().cloned().map(attempt).collect();
-    let mut last = "no address".to_owned();
-    while let Some(result) = running.next().await {
-        match result {
-            Ok(client) => return Ok(client),
-            Err(why) => last = why,
-        }
-    }
-    Err(last)
 }
 
 /// Collects FETCHSPEC callbacks of every connection the volfile comes by.
@@ -469,7 +432,7 @@ mod tests {
                 .await
                 .unwrap();
             assert_eq!(fetched.text, "volfile text");
-            assert!(start.elapsed() < CONNECT_LIMIT);
+            assert!(start.elapsed() < CALL_LIMIT);
             let error = fetcher("w", servers)
                 .fetch(&Notices::default().handler(), Some(STAGGER))
                 .await

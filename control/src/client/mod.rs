@@ -4,6 +4,7 @@
 //! tells the cores; the cores (datapath::client) do everything else. What a core does beside keeping its sessions is
 //! the caller's: FUSE requests, healing.
 
+mod connect;
 mod control;
 pub mod fetch;
 mod portmap;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use datapath::client::{ClientSpec, FromCore, ToCore, Volume};
+use datapath::client::{ClientSpec, FromCore, LiveVolume, ToCore, Volume};
 use datapath::exec::{self, CoreConfig, mailbox};
 use datapath::sys;
 use datapath::wire::Gfid;
@@ -63,6 +64,10 @@ pub struct ClientOptions {
     pub fetch_limit: Duration,
     /// File in which resolved addresses are kept over restarts.
     pub address_file: Option<PathBuf>,
+    /// Whether the hosts of the volume's bricks are volfile servers too, once the volume is known.
+    pub learn_servers: bool,
+    /// Whether the cores follow when the volume's bricks change; else only [`ClientHandle::bricks_changed`] tells.
+    pub follow_bricks: bool,
     /// The process's log, whose level follows the volfile's `log-level`.
     pub log: Option<Log>,
 }
@@ -90,6 +95,8 @@ impl ClientOptions {
             core: CoreConfig::default(),
             fetch_limit: Duration::from_secs(10),
             address_file: None,
+            learn_servers: true,
+            follow_bricks: true,
             log: None,
         }
     }
@@ -153,7 +160,9 @@ struct State {
     auth_failed: Option<String>,
     /// Cores whose thread ended, with the error if it was one.
     ended: Vec<(usize, Option<String>)>,
-    /// Bricks connected, per core.
+    /// The volume has other bricks than this client.
+    bricks_changed: bool,
+    /// Places of the bricks connected, per core.
     up: BTreeSet<(usize, usize)>,
 }
 
@@ -250,6 +259,11 @@ impl ClientHandle {
         self.shared.lock().auth_failed.clone()
     }
 
+    /// Whether the volume's bricks have changed and this client was not to follow.
+    pub fn bricks_changed(&self) -> bool {
+        self.shared.lock().bricks_changed
+    }
+
     /// How many bricks core `core` is connected to.
     pub fn bricks_up(&self, core: usize) -> usize {
         self.shared.lock().up.iter().filter(|(c, _)| *c == core).count()
@@ -330,7 +344,7 @@ fn client_id(context: Gfid, core: usize) -> String {
 /// [`StartError`]; nothing is left running then.
 pub fn start<Fut>(
     options: ClientOptions,
-    per_core: impl Fn(usize, Volume) -> Fut + Send + Sync + 'static,
+    per_core: impl Fn(usize, LiveVolume) -> Fut + Send + Sync + 'static,
 ) -> Result<ClientHandle, StartError>
 where
     Fut: Future<Output = ()> + 'static,
@@ -398,12 +412,12 @@ fn core_thread<Fut: Future<Output = ()> + 'static>(
     receiver: mailbox::Receiver<ToCore>,
     events: mailbox::Sender<(usize, FromCore)>,
     shared: &Arc<Shared>,
-    per_core: &dyn Fn(usize, Volume) -> Fut,
+    per_core: &dyn Fn(usize, LiveVolume) -> Fut,
 ) {
     let result = exec::uring_core(config, || async {
         let (told, heard) = mailbox::channel(CORE_QUEUE);
         exec::spawn(forward(core, heard, events, shared.clone()));
-        let volume = Volume::new(spec);
+        let volume = LiveVolume::from(Volume::new(spec));
         let work = per_core(core, volume.clone());
         let noted = shared.clone();
         let work = exec::spawn(async move {

@@ -1,8 +1,10 @@
 //! Where each brick listens: the management daemon of its host is asked, again and again, as long as a core wants to
 //! connect (wire-protocol.md 4.2, 4.4).
 //!
-//! One task a brick. Cores ask through [`Connector::want`]; the answers are paced, so that a brick that accepts and
-//! breaks off does not make a busy loop.
+//! One task a brick. Cores ask through [`Connector::want`]; the answers are paced for each core, so that a brick that
+//! accepts and breaks off does not make a busy loop, and so that a brick that can be reached again is found within a
+//! second (DESIGN.md section 5). A brick runs on without its daemon: the port it had is tried beside the question
+//! (P11). Whether it is the right brick that listens there, SETVOLUME finds out.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
@@ -14,115 +16,157 @@ use bytes::Bytes;
 use datapath::client::{BrickSpec, ToCore};
 use datapath::exec::mailbox;
 use datapath::wire::portmap::{PortByBrickReq, PortByBrickRsp, Proc};
+use futures_util::future::{Either, select};
 
-use super::fetch::connect_any;
+use super::connect::{connect_any, stream_to_any};
 use super::resolve::Resolver;
 use crate::rpc::{Address, ProgramId};
-use crate::rt::{self, sync};
+use crate::rt::{self, Instant, sync};
 
-/// First and longest pause between attempts (DESIGN.md section 5).
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Least and greatest time from one attempt to the next (DESIGN.md section 5). The greatest leaves room for the
+/// attempt itself: a brick that can be reached again shall be connected within a second.
+const FIRST_PERIOD: Duration = Duration::from_millis(200);
+const LONGEST_PERIOD: Duration = Duration::from_millis(600);
 /// One question to the daemon, connecting included.
 const QUERY_LIMIT: Duration = Duration::from_secs(2);
+/// The same when the brick's last port is known and tried too.
+const QUERY_LIMIT_KNOWN: Duration = Duration::from_millis(600);
+/// How long the question is ahead of the try.
+const HEAD_START: Duration = Duration::from_millis(20);
+/// How long the daemon may take to say another port once the brick's last port has been found open.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// What a connector needs besides its brick; the same for all.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    /// Port of the management daemons.
+    pub mgmt_port: u16,
+    /// The daemon of this machine by its socket, for a brick that is local.
+    pub socket: Option<PathBuf>,
+    pub resolver: Resolver,
+    pub cores: Vec<mailbox::Sender<ToCore>>,
+}
+
+/// Where one core is with the brick.
+#[derive(Clone, Copy, Default)]
+struct Pace {
+    wanting: bool,
+    /// When the last attempt for it began.
+    last: Option<Instant>,
+    period: Duration,
+}
+
+impl Pace {
+    /// When the core's next attempt may begin: `None` when it wants none.
+    fn due(&self) -> Option<Instant> {
+        let last = self.last.map_or_else(Instant::now, |last| last + self.period);
+        self.wanting.then_some(last)
+    }
+
+    fn began(&mut self, at: Instant) {
+        self.last = Some(at);
+        self.period = (self.period * 2).clamp(FIRST_PERIOD, LONGEST_PERIOD);
+    }
+}
 
 /// Finds one brick for all cores.
 pub(super) struct Connector {
-    index: usize,
+    place: usize,
     brick: BrickSpec,
     fixed_port: Cell<Option<u16>>,
-    mgmt_port: u16,
-    /// The daemon of this machine by its socket, for a brick that is local.
-    socket: Option<PathBuf>,
-    resolver: Resolver,
-    cores: Vec<mailbox::Sender<ToCore>>,
-    wanting: RefCell<Vec<usize>>,
+    around: Surroundings,
+    pace: RefCell<Vec<Pace>>,
     wanted: sync::Notify,
     last: Cell<Option<SocketAddr>>,
-    pause: Cell<Duration>,
 }
 
 impl Connector {
-    pub(super) fn new(
-        index: usize,
-        brick: BrickSpec,
-        fixed_port: Option<u16>,
-        mgmt_port: u16,
-        socket: Option<PathBuf>,
-        resolver: Resolver,
-        cores: Vec<mailbox::Sender<ToCore>>,
-    ) -> Rc<Connector> {
+    /// The connector of the brick at `place`.
+    pub(super) fn new(place: usize, brick: BrickSpec, fixed_port: Option<u16>, around: Surroundings) -> Rc<Connector> {
         Rc::new(Connector {
-            index,
+            place,
             brick,
             fixed_port: Cell::new(fixed_port),
-            mgmt_port,
-            socket,
-            resolver,
-            cores,
-            wanting: RefCell::default(),
+            pace: RefCell::new(vec![Pace::default(); around.cores.len()]),
+            around,
             wanted: sync::Notify::new(),
             last: Cell::new(None),
-            pause: Cell::new(Duration::ZERO),
         })
+    }
+
+    /// The brick.
+    pub(super) fn brick(&self) -> &BrickSpec {
+        &self.brick
     }
 
     /// A core has no connection to the brick and wants its address.
     pub(super) fn want(&self, core: usize) {
-        let mut wanting = self.wanting.borrow_mut();
-        if !wanting.contains(&core) {
-            wanting.push(core);
+        if let Some(pace) = self.pace.borrow_mut().get_mut(core) {
+            pace.wanting = true;
         }
         self.wanted.notify_one();
     }
 
     /// A session came up: the next loss is followed by an attempt at once.
-    pub(super) fn succeeded(&self) {
-        self.pause.set(Duration::ZERO);
+    pub(super) fn succeeded(&self, core: usize) {
+        if let Some(pace) = self.pace.borrow_mut().get_mut(core) {
+            pace.period = FIRST_PERIOD;
+        }
     }
 
     /// Answers for ever.
     pub(super) async fn run(self: Rc<Self>) {
         loop {
-            while self.wanting.borrow().is_empty() {
-                self.wanted.notified().await;
+            let due = self.pace.borrow().iter().filter_map(Pace::due).min();
+            match due {
+                None => self.wanted.notified().await,
+                Some(due) if due > Instant::now() => {
+                    let due = std::pin::pin!(rt::sleep_until(due));
+                    select(due, std::pin::pin!(self.wanted.notified())).await;
+                }
+                Some(_) => self.attempt().await,
             }
-            let pause = self.pause.get();
-            self.pause.set((pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE));
-            rt::sleep(pause).await;
-            match self.locate().await {
-                Ok(addr) => {
-                    self.last.set(Some(addr));
-                    for core in self.wanting.take() {
-                        self.tell(
-                            core,
-                            ToCore::Endpoint {
-                                brick: self.index,
-                                addr,
-                            },
-                        );
-                    }
-                }
-                Err(why) => {
-                    tracing::debug!("{}: {why}", self.brick.subvolume);
-                    // They keep waiting, and know meanwhile that there is nothing to wait for at the start.
-                    let cores = self.wanting.borrow().clone();
-                    for core in cores {
-                        self.tell(
-                            core,
-                            ToCore::Unreachable {
-                                brick: self.index,
-                                why: why.clone(),
-                            },
-                        );
-                    }
-                }
+        }
+    }
+
+    async fn attempt(&self) {
+        let start = Instant::now();
+        let located = self.locate().await;
+        // A core that has begun to want meanwhile is served too.
+        let due: Vec<usize> = {
+            let mut paces = self.pace.borrow_mut();
+            let due = paces.iter_mut().enumerate();
+            due.filter(|(_, pace)| pace.due().is_some_and(|due| due <= Instant::now()))
+                .map(|(core, pace)| {
+                    pace.began(start);
+                    // Those that get no address keep waiting.
+                    pace.wanting = located.is_err();
+                    core
+                })
+                .collect()
+        };
+        let brick = self.place;
+        match located {
+            Ok(addr) => {
+                self.last.set(Some(addr));
+                due.into_iter()
+                    .for_each(|core| self.tell(core, ToCore::Endpoint { brick, addr }));
+            }
+            Err(why) => {
+                tracing::debug!("{}: {why}", self.brick.subvolume);
+                // At the start they know thereby that there is nothing to wait for.
+                due.into_iter().for_each(|core| {
+                    let why = why.clone();
+                    self.tell(core, ToCore::Unreachable { brick, why });
+                });
             }
         }
     }
 
     fn tell(&self, core: usize, message: ToCore) {
-        let Some(sender) = self.cores.get(core) else { return };
+        let Some(sender) = self.around.cores.get(core) else {
+            return;
+        };
         match sender.send(message) {
             Ok(()) | Err(mailbox::SendError::Closed(_)) => {}
             // The core asks again only after an answer, so it must get one: wait for the next round.
@@ -133,85 +177,91 @@ impl Connector {
     async fn locate(&self) -> Result<SocketAddr, String> {
         if let Some(port) = self.fixed_port.take() {
             // As in GlusterFS, a fixed port is believed for the first attempt only.
-            let addresses = self
-                .resolver
-                .resolve(&self.brick.host)
-                .await
-                .map_err(|e| e.to_string())?;
-            if let Some(ip) = addresses.first() {
+            let addresses = self.around.resolver.resolve(&self.brick.host).await;
+            if let Some(ip) = addresses.map_err(|e| e.to_string())?.first() {
                 return Ok((*ip, port).into());
             }
         }
-        match rt::timeout(QUERY_LIMIT, self.query()).await {
-            Ok(Ok(addr)) => Ok(addr),
-            Ok(Err(Absent(why))) => Err(why),
-            Ok(Err(NoDaemon(why))) => self.remembered(why),
-            Err(_) => self.remembered(format!("the daemon of {} does not answer", self.brick.host)),
+        let Some(last) = self.last.get() else {
+            let asked = rt::timeout(QUERY_LIMIT, self.query()).await;
+            return asked.unwrap_or_else(|_| Err(self.silent_daemon()));
+        };
+        let query = std::pin::pin!(rt::timeout(QUERY_LIMIT_KNOWN, self.query()));
+        let knock = std::pin::pin!(async {
+            // A daemon that is there answers before: the brick need not be disturbed.
+            rt::sleep(HEAD_START).await;
+            self.knock(last).await
+        });
+        match select(query, knock).await {
+            Either::Left((Ok(Ok(addr)), _)) => Ok(addr),
+            Either::Left((_, knock)) => knock.await,
+            Either::Right((Ok(open), query)) => match rt::timeout(GRACE, query).await {
+                Ok(Ok(Ok(addr))) => Ok(addr),
+                _ => Ok(open),
+            },
+            Either::Right((Err(_), query)) => query.await.unwrap_or_else(|_| Err(self.silent_daemon())),
         }
     }
 
-    /// A brick runs on without its daemon: where it was is where it most likely still is. It checks by SETVOLUME that
-    /// it is the right one.
-    fn remembered(&self, why: String) -> Result<SocketAddr, String> {
-        self.last.get().ok_or(why)
+    fn silent_daemon(&self) -> String {
+        format!("the daemon of {} does not answer", self.brick.host)
     }
 
-    async fn query(&self) -> Result<SocketAddr, QueryError> {
-        let addresses = self
-            .resolver
-            .resolve(&self.brick.host)
-            .await
-            .map_err(|e| NoDaemon(e.to_string()))?;
-        if let Some(socket) = self.socket.as_ref().filter(|_| Resolver::is_local(&addresses))
+    /// Whether anybody listens at the brick's last port, at the last address or another of its host.
+    async fn knock(&self, last: SocketAddr) -> Result<SocketAddr, String> {
+        let mut addresses = vec![Address::Tcp(last)];
+        for ip in self.around.resolver.remembered(&self.brick.host) {
+            let address = Address::Tcp((ip, last.port()).into());
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        match stream_to_any(&addresses).await?.peer() {
+            Address::Tcp(open) => Ok(*open),
+            Address::Unix(_) => Ok(last),
+        }
+    }
+
+    /// Asks the brick's daemon.
+    async fn query(&self) -> Result<SocketAddr, String> {
+        let addresses = self.around.resolver.resolve(&self.brick.host).await;
+        let addresses = addresses.map_err(|e| e.to_string())?;
+        let socket = self.around.socket.as_ref().filter(|_| Resolver::is_local(&addresses));
+        if let Some(socket) = socket
             && let (Ok((port, _)), Some(ip)) = (self.ask(&[Address::Unix(socket.clone())]).await, addresses.first())
         {
             return Ok((*ip, port).into());
         }
         let daemons: Vec<Address> = addresses
             .iter()
-            .map(|ip| Address::Tcp(SocketAddr::new(*ip, self.mgmt_port)))
+            .map(|ip| Address::Tcp(SocketAddr::new(*ip, self.around.mgmt_port)))
             .collect();
         let (port, ip) = self.ask(&daemons).await?;
-        let ip = ip
-            .or_else(|| addresses.first().copied())
-            .ok_or_else(|| NoDaemon("no address".to_owned()))?;
+        let ip = ip.or_else(|| addresses.first().copied()).ok_or("no address")?;
         Ok((ip, port).into())
     }
 
-    async fn ask(&self, daemons: &[Address]) -> Result<(u16, Option<IpAddr>), QueryError> {
+    async fn ask(&self, daemons: &[Address]) -> Result<(u16, Option<IpAddr>), String> {
         let client = connect_any(daemons, Rc::new(|_| ()))
             .await
-            .map_err(|why| NoDaemon(format!("the daemon of {} cannot be reached: {why}", self.brick.host)))?;
+            .map_err(|why| format!("the daemon of {} cannot be reached: {why}", self.brick.host))?;
         let request = PortByBrickReq {
             brick: Bytes::from(self.brick.path.clone().into_bytes()),
         };
         let reply: PortByBrickRsp = client
             .call_typed(ProgramId::PORTMAP, Proc::PortByBrick as u32, &request, QUERY_LIMIT)
             .await
-            .map_err(|e| NoDaemon(e.to_string()))?;
+            .map_err(|e| e.to_string())?;
         let ip = match client.peer() {
             Address::Tcp(addr) => Some(addr.ip()),
             Address::Unix(_) => None,
         };
         match u16::try_from(reply.port) {
             Ok(port) if reply.op_ret == 0 && port > 0 => Ok((port, ip)),
-            _ => Err(Absent(format!(
-                "brick {}:{} is not running",
-                self.brick.host, self.brick.path
-            ))),
+            _ => Err(format!("brick {}:{} is not running", self.brick.host, self.brick.path)),
         }
     }
 }
-
-/// Why the daemon gave no port.
-enum QueryError {
-    /// It knows of no running brick of that name.
-    Absent(String),
-    /// It does not answer.
-    NoDaemon(String),
-}
-
-use QueryError::{Absent, NoDaemon};
 
 #[cfg(test)]
 mod tests {
@@ -260,39 +310,94 @@ mod tests {
         }
     }
 
+    fn around(mgmt_port: u16, cores: Vec<mailbox::Sender<ToCore>>) -> Surroundings {
+        Surroundings {
+            mgmt_port,
+            socket: None,
+            resolver: Resolver::new(None),
+            cores,
+        }
+    }
+
+    fn listen() -> (Listener, SocketAddr) {
+        let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+        let Address::Tcp(at) = *listener.local() else {
+            panic!("not TCP")
+        };
+        (listener, at)
+    }
+
+    async fn endpoint(receiver: &mut mailbox::Receiver<ToCore>) -> SocketAddr {
+        loop {
+            match receiver.recv().await {
+                Some(ToCore::Unreachable { brick: 3, .. }) => {}
+                Some(ToCore::Endpoint { brick: 3, addr }) => return addr,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     #[test]
     fn cores_get_the_port_once_the_brick_has_signed_in_and_without_the_daemon_the_last_one() {
         rt::block_on(async {
-            let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
-            let Address::Tcp(daemon) = *listener.local() else {
-                panic!("not TCP")
-            };
+            let (listener, daemon) = listen();
+            let (_brick, listening) = listen();
             let portmap = Rc::new(Portmap(Cell::new(0)));
             let server = Server::new(vec![portmap.clone()]);
             let serving = rt::spawn_owned(async move { server.serve(listener).await });
             let (sender, mut receiver) = mailbox::channel(4);
-            let connector = Connector::new(3, brick(), None, daemon.port(), None, Resolver::new(None), vec![sender]);
+            let connector = Connector::new(3, brick(), None, around(daemon.port(), vec![sender]));
             rt::spawn(connector.clone().run());
             connector.want(0);
             let first = receiver.recv().await;
             assert!(matches!(first, Some(ToCore::Unreachable { brick: 3, .. })), "{first:?}");
-            portmap.0.set(49_152);
-            let expected: SocketAddr = "127.0.0.1:49152".parse().unwrap();
-            loop {
-                match receiver.recv().await {
-                    Some(ToCore::Unreachable { .. }) => {}
-                    Some(ToCore::Endpoint { brick: 3, addr }) => break assert_eq!(addr, expected),
-                    other => panic!("{other:?}"),
-                }
-            }
+            portmap.0.set(i32::from(listening.port()));
+            assert_eq!(endpoint(&mut receiver).await, listening);
             drop(serving);
             connector.want(0);
-            let again = receiver.recv().await;
-            assert!(
-                matches!(again, Some(ToCore::Endpoint { addr, .. }) if addr == expected),
-                "{again:?}"
-            );
+            assert_eq!(endpoint(&mut receiver).await, listening);
         })
         .unwrap();
+    }
+
+    #[test]
+    fn the_daemon_knows_better_where_the_brick_is_and_a_silent_one_is_not_waited_for() {
+        rt::block_on(async {
+            let (listener, daemon) = listen();
+            let (_old, before) = listen();
+            let (_new, after) = listen();
+            let portmap = Rc::new(Portmap(Cell::new(i32::from(after.port()))));
+            let server = Server::new(vec![portmap]);
+            let serving = rt::spawn_owned(async move { server.serve(listener).await });
+            let connector = Connector::new(3, brick(), None, around(daemon.port(), Vec::new()));
+            // Something listens at the last port, but the brick has moved.
+            connector.last.set(Some(before));
+            assert_eq!(connector.locate().await, Ok(after));
+            drop(serving);
+            // A daemon that takes the connection and never answers: stopped, or hung.
+            let (_silent, daemon) = listen();
+            let connector = Connector::new(3, brick(), None, around(daemon.port(), Vec::new()));
+            connector.last.set(Some(before));
+            let start = Instant::now();
+            assert_eq!(connector.locate().await, Ok(before));
+            assert!(start.elapsed() < QUERY_LIMIT, "the silent daemon was waited for");
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn attempts_are_paced_for_each_core() {
+        let mut pace = Pace::default();
+        assert!(pace.due().is_none());
+        pace.wanting = true;
+        let now = Instant::now();
+        assert!(
+            pace.due().is_some_and(|due| due <= Instant::now()),
+            "the first is at once"
+        );
+        for expected in [200, 400, 600, 600] {
+            pace.began(now);
+            assert_eq!(pace.due(), Some(now + Duration::from_millis(expected)));
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Host names to addresses, remembering what was once found.
 //!
-//! The system's resolver is asked with a time limit, because with its servers down it may take half a minute; what was
-//! found before, in this process or by an earlier one, is used when it fails or is slow (DESIGN.md P8).
+//! The system's resolver may take half a minute when its servers are down. So it is asked on a thread of its own, which
+//! may be left behind, and waited for only as long as nothing better is known: what this process has found before is
+//! used at once and looked up anew beside it; what an earlier process has left on disk is used when the resolver fails or
+//! is slow (DESIGN.md P8).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -13,16 +15,21 @@ use std::time::Duration;
 
 use datapath::sys;
 
-use crate::rt;
+use crate::rt::{self, Instant, sync};
 
-/// How long the resolver may take while there is an address remembered, and while there is none.
-const PATIENCE_REMEMBERED: Duration = Duration::from_millis(500);
+/// How long the resolver may take while there is an address of an earlier process, and while there is none.
+const PATIENCE_REMEMBERED: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Time between two questions for a name that is known. Names are asked for to connect to them: seldom, or again and
+/// again because the address may be wrong.
+const FRESH: Duration = Duration::from_secs(2);
 /// Most bytes of the file of remembered addresses that are looked at.
 const MAX_FILE: u64 = 1 << 20;
 
 struct Inner {
     remembered: RefCell<BTreeMap<String, Vec<IpAddr>>>,
+    /// When this process last asked for a name, of those it knows.
+    asked: RefCell<BTreeMap<String, Instant>>,
     /// Names the resolver is busy with: it is not asked twice at a time.
     asking: RefCell<HashSet<String>>,
     file: Option<PathBuf>,
@@ -46,18 +53,31 @@ impl Resolver {
         let remembered = file.as_deref().map(read).unwrap_or_default();
         Resolver(Rc::new(Inner {
             remembered: RefCell::new(remembered),
+            asked: RefCell::default(),
             asking: RefCell::default(),
             file,
         }))
     }
 
     /// The addresses of `host`, best first; never empty.
+    ///
+    /// # Errors
+    /// Names the host; nothing is known of it and the resolver failed or did not answer.
     pub async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        if let Ok(address) = literal.parse() {
+        if let Some(address) = literal(host) {
             return Ok(vec![address]);
         }
         let known = self.0.remembered.borrow().get(host).cloned();
+        let asked = self.0.asked.borrow().get(host).copied();
+        if let (Some(known), Some(asked)) = (&known, asked) {
+            if asked.elapsed() > FRESH {
+                self.0.asked.borrow_mut().insert(host.to_owned(), Instant::now());
+                let (me, host) = (self.clone(), host.to_owned());
+                // If it fails, what is known stays.
+                rt::spawn(async move { me.ask(&host).await });
+            }
+            return Ok(known.clone());
+        }
         let patience = if known.is_some() { PATIENCE_REMEMBERED } else { PATIENCE };
         let answer = match rt::timeout(patience, self.ask(host)).await {
             Ok(answer) => answer,
@@ -66,7 +86,9 @@ impl Resolver {
         match (answer, known) {
             (Ok(addresses), _) => Ok(addresses),
             (Err(why), Some(known)) => {
-                tracing::debug!("{host}: {why}; the remembered addresses are used");
+                // From now on it is not waited for.
+                self.0.asked.borrow_mut().insert(host.to_owned(), Instant::now());
+                tracing::info!("{host}: {why}; the remembered addresses are used");
                 Ok(known)
             }
             (Err(why), None) => Err(io::Error::new(
@@ -76,26 +98,30 @@ impl Resolver {
         }
     }
 
+    /// What is known of `host` without asking.
+    pub fn remembered(&self, host: &str) -> Vec<IpAddr> {
+        match literal(host) {
+            Some(address) => vec![address],
+            None => self.0.remembered.borrow().get(host).cloned().unwrap_or_default(),
+        }
+    }
+
     async fn ask(&self, host: &str) -> io::Result<Vec<IpAddr>> {
         while self.0.asking.borrow().contains(host) {
-            rt::sleep(Duration::from_millis(50)).await;
+            rt::sleep(Duration::from_millis(20)).await;
+            // The answer to the question that was under way is as good.
+            let asked = self.0.asked.borrow().get(host).copied();
+            if asked.is_some_and(|asked| asked.elapsed() < FRESH) {
+                return Ok(self.remembered(host));
+            }
         }
         self.0.asking.borrow_mut().insert(host.to_owned());
         let (inner, name) = (self.0.clone(), host.to_owned());
         // A task of its own: an answer that comes late is still remembered.
         let asked = rt::spawn(async move {
-            let question = name.clone();
-            let found = rt::blocking(move || (question.as_str(), 0).to_socket_addrs()).await;
+            let found = look_up(&name).await;
             inner.asking.borrow_mut().remove(&name);
-            let mut addresses: Vec<IpAddr> = Vec::new();
-            for address in found?? {
-                if !addresses.contains(&address.ip()) {
-                    addresses.push(address.ip());
-                }
-            }
-            if addresses.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::NotFound, "no address"));
-            }
+            let addresses = found?;
             inner.remember(&name, &addresses);
             Ok(addresses)
         });
@@ -119,15 +145,47 @@ impl Resolver {
     }
 }
 
+fn literal(host: &str) -> Option<IpAddr> {
+    let inside = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    inside.unwrap_or(host).parse().ok()
+}
+
+/// Asks the system's resolver, on a thread nobody waits for at the end of the process.
+async fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
+    let (answer, answered) = sync::oneshot::channel();
+    let name = host.to_owned();
+    std::thread::Builder::new().name("resolver".to_owned()).spawn(move || {
+        let found = (name.as_str(), 0).to_socket_addrs();
+        // Whoever asked may have gone.
+        drop(answer.send(found.map(|found| found.map(|address| address.ip()).collect::<Vec<_>>())));
+    })?;
+    let found = answered
+        .await
+        .map_err(|_| io::Error::other("the resolver's thread ended"))??;
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "no address"));
+    }
+    Ok(addresses)
+}
+
 impl Inner {
     fn remember(&self, host: &str, addresses: &[IpAddr]) {
+        self.asked.borrow_mut().insert(host.to_owned(), Instant::now());
         let old = self.remembered.borrow_mut().insert(host.to_owned(), addresses.to_vec());
         if old.as_deref() == Some(addresses) {
             return;
         }
-        if let Some(file) = &self.file
-            && let Err(e) = write(file, &self.remembered.borrow())
-        {
+        let Some(file) = &self.file else { return };
+        // Other processes keep their names in it, too.
+        let mut hosts = read(file);
+        hosts.insert(host.to_owned(), addresses.to_vec());
+        if let Err(e) = write(file, &hosts) {
             tracing::debug!("{} cannot be written: {e}", file.display());
         }
     }

@@ -68,7 +68,7 @@ type Marked = Vec<(String, Result<(), Errno>)>;
 fn mark_all(options: ClientOptions, key: String, granular: bool, except: Option<usize>) -> Result<Marked, String> {
     let (answer, answered) = std::sync::mpsc::channel();
     let handle = volume_client::start(options, move |_, volume| {
-        let (answer, key) = (answer.clone(), key.clone());
+        let (answer, key, volume) = (answer.clone(), key.clone(), volume.current());
         async move {
             if exec::timeout(READY_LIMIT, volume.ready()).await.is_err() {
                 volume.end_start_up();

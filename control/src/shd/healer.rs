@@ -35,13 +35,15 @@ pub(super) struct Healer {
     handle: ClientHandle,
     orders: mailbox::Sender<Order>,
     pid_file: Option<PidFile>,
+    pid_path: Option<PathBuf>,
 }
 
 impl Healer {
     /// Fetches the volfile and starts the healers. `pid_file` is written and held as long as the volume is healed.
     pub(super) async fn start(mut options: ClientOptions, pid_file: Option<PathBuf>) -> Result<Healer, String> {
-        let pid_file = match pid_file {
-            Some(path) => Some(lock(&path)?),
+        let pid_path = pid_file;
+        let pid_file = match &pid_path {
+            Some(path) => Some(lock(path)?),
             None => None,
         };
         let (orders, received) = mailbox::channel(QUEUE);
@@ -53,7 +55,7 @@ impl Healer {
                 let received = received.lock().unwrap_or_else(PoisonError::into_inner).take();
                 async move {
                     match received {
-                        Some(received) => heal(volume, received).await,
+                        Some(received) => heal(volume.current(), received).await,
                         None => tracing::error!("the healers have more than one core"),
                     }
                 }
@@ -66,6 +68,7 @@ impl Healer {
             handle: started.map_err(|e| e.to_string())?,
             orders,
             pid_file,
+            pid_path,
         })
     }
 
@@ -108,6 +111,16 @@ impl Healer {
     /// Asks for the volfile again.
     pub(super) fn refetch(&self) {
         self.handle.refetch();
+    }
+
+    /// Whether the volume has other bricks by now: this healer works for those it began with.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.handle.bricks_changed()
+    }
+
+    /// The pid file, to be held by whoever takes this healer's place.
+    pub(super) fn pid_path(&self) -> Option<PathBuf> {
+        self.pid_path.clone()
     }
 
     /// Ends the healing of this volume.

@@ -7,7 +7,7 @@ mod healer;
 mod ops;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,6 +29,10 @@ const PROCESS_NAME: &str = "glustershd";
 const CLIENT_PID: i32 = -6;
 /// How long the management daemon may take for the first volfile.
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
+/// How often is looked whether a volume's bricks have changed.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+/// Pause before healers that could not start are tried again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the self-heal daemon with these words (without the program's name) and returns the exit code.
 pub fn main(words: &[String]) -> i32 {
@@ -58,6 +62,8 @@ struct Daemon {
     log: Log,
     /// By volfile key: `shd/VOL`.
     volumes: RefCell<BTreeMap<String, Rc<Healer>>>,
+    /// Volumes between two healers.
+    restarting: RefCell<BTreeSet<String>>,
     terminate: Rc<sync::Notify>,
     /// Attaching and detaching one after the other.
     changing: sync::Mutex<()>,
@@ -68,6 +74,7 @@ async fn start(args: &Args, log: &Log) -> Result<Rc<Daemon>, Failure> {
         args: args.clone(),
         log: log.clone(),
         volumes: RefCell::default(),
+        restarting: RefCell::default(),
         terminate: Rc::new(sync::Notify::new()),
         changing: sync::Mutex::new(()),
     });
@@ -84,6 +91,7 @@ async fn start(args: &Args, log: &Log) -> Result<Rc<Daemon>, Failure> {
         .await
         .map_err(Failure::new)?;
     daemon.volumes.borrow_mut().insert(key, Rc::new(healer));
+    rt::spawn(daemon.clone().follow_bricks());
     Ok(daemon)
 }
 
@@ -103,6 +111,9 @@ impl Daemon {
         options.client_pid = args.client_pid.unwrap_or(CLIENT_PID);
         options.mgmt_port = args.server_port;
         options.fetch_limit = FETCH_LIMIT;
+        // It belongs to this node's management daemon, which attaches and detaches its volumes.
+        options.learn_servers = false;
+        options.follow_bricks = false;
         options.log = Some(self.log.clone());
         options
     }
@@ -120,6 +131,9 @@ impl Daemon {
     async fn attach(&self, key: &str, pid_file: Option<PathBuf>) -> Result<OldDict, String> {
         let _changing = self.changing.lock().await;
         let key = key.trim_end_matches('\0');
+        if self.restarting.borrow().contains(key) {
+            return Ok(OldDict::null());
+        }
         if let Some(healer) = self.volumes.borrow().get(key) {
             // It may have changed.
             healer.refetch();
@@ -138,12 +152,56 @@ impl Daemon {
         let _changing = self.changing.lock().await;
         let key = key.trim_end_matches('\0');
         let removed = self.volumes.borrow_mut().remove(key);
-        let healer = removed.ok_or_else(|| format!("'{key}' is not healed by this daemon"))?;
-        stop(healer).await;
-        if self.volumes.borrow().is_empty() {
+        let restarting = self.restarting.borrow_mut().remove(key);
+        match removed {
+            Some(healer) => stop(healer).await,
+            None if restarting => {}
+            None => return Err(format!("'{key}' is not healed by this daemon")),
+        }
+        if self.volumes.borrow().is_empty() && self.restarting.borrow().is_empty() {
             self.terminate.notify_one();
         }
         Ok(OldDict::null())
+    }
+
+    /// A volume whose bricks have changed gets a new healer in place of its old one.
+    async fn follow_bricks(self: Rc<Self>) {
+        loop {
+            rt::sleep(FOLLOW_INTERVAL).await;
+            let outdated = |(_, healer): &(&String, &Rc<Healer>)| healer.is_outdated();
+            let key = self.volumes.borrow().iter().find(outdated).map(|(key, _)| key.clone());
+            if let Some(key) = key {
+                self.replace(&key).await;
+            }
+        }
+    }
+
+    async fn replace(&self, key: &str) {
+        let changing = self.changing.lock().await;
+        let Some(old) = self.volumes.borrow_mut().remove(key) else {
+            return;
+        };
+        tracing::info!("{key}: the volume's bricks have changed; the healers start anew");
+        let pid_file = old.pid_path();
+        self.restarting.borrow_mut().insert(key.to_owned());
+        stop(old).await;
+        drop(changing);
+        loop {
+            let changing = self.changing.lock().await;
+            if !self.restarting.borrow().contains(key) {
+                return; // Detached meanwhile.
+            }
+            match Healer::start(self.options(key, None), pid_file.clone()).await {
+                Ok(healer) => {
+                    self.restarting.borrow_mut().remove(key);
+                    self.volumes.borrow_mut().insert(key.to_owned(), Rc::new(healer));
+                    return;
+                }
+                Err(why) => tracing::error!("{key}: the healers cannot start: {why}; trying on"),
+            }
+            drop(changing);
+            rt::sleep(RESTART_PAUSE).await;
+        }
     }
 
     async fn run(self: Rc<Self>, log: &Log) -> Result<i32, Failure> {

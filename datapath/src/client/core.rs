@@ -1,11 +1,12 @@
 //! The client's side of the conversation between a core and its control thread.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::spec::{ClientSpec, FromCore, ToCore};
 use super::subvol::SessionEnd;
-use super::{Caller, Volume};
+use super::{Caller, LiveVolume, Volume};
 use crate::exec::{self, mailbox};
 use crate::replicate::{BrickEvent, BrickSet};
 use crate::wire::fop::GetxattrReq;
@@ -13,20 +14,27 @@ use crate::wire::{Dict, Gfid};
 
 /// How long operations wait at the start for the bricks' first status (brick-and-replicate.md D.15).
 const START_UP_WAIT: Duration = Duration::from_secs(10);
+/// Changed volfiles that may wait for their turn.
+const TOPOLOGIES: usize = 64;
 /// How often bricks that are not trusted yet are checked for pending heals.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Keeps `volume`'s sessions by what the control thread says, until [`ToCore::Shutdown`].
+/// Keeps the volume's sessions by what the control thread says, until [`ToCore::Shutdown`]. Bricks are named by their
+/// places ([`super::Places`]) in both directions.
 ///
 /// The control thread hears of every change through `told`; events it has no room for are dropped with a warning,
 /// except requests for an endpoint, which are repeated.
-pub async fn serve(volume: Volume, mut from_control: mailbox::Receiver<ToCore>, told: mailbox::Sender<FromCore>) {
-    let bricks = volume.bricks();
-    tell_events(&volume, &told);
-    for brick in 0..bricks {
+pub async fn serve(
+    volume: impl Into<LiveVolume>,
+    mut from_control: mailbox::Receiver<ToCore>,
+    told: mailbox::Sender<FromCore>,
+) {
+    let live: LiveVolume = volume.into();
+    tell_events(&live, &told);
+    for brick in 0..live.current().bricks() {
         tell(&told, FromCore::NeedEndpoint { brick });
     }
-    let starting = volume.clone();
+    let starting = live.current();
     let ready_told = told.clone();
     exec::spawn(async move {
         let _ = exec::timeout(START_UP_WAIT, starting.ready()).await;
@@ -38,57 +46,102 @@ pub async fn serve(volume: Volume, mut from_control: mailbox::Receiver<ToCore>, 
             },
         );
     });
-    let confirming = exec::spawn(confirm(volume.clone()));
+    let (changes, topologies) = mailbox::channel(TOPOLOGIES);
+    let changing = exec::spawn(follow(live.clone(), topologies, told.clone()));
     while let Some(message) = from_control.recv().await {
         match message {
-            ToCore::Endpoint { brick, addr } if brick < bricks => {
-                let (volume, told) = (volume.clone(), told.clone());
-                exec::spawn(async move {
-                    let end = volume.subvol(brick).clone().run(addr).await;
-                    volume.unreachable(brick);
-                    match end {
-                        SessionEnd::Retry(why) => tracing::debug!("brick {brick}: {why}"),
-                        SessionEnd::AuthFailed(why) => tell(&told, FromCore::AuthFailed { brick, why }),
-                    }
-                    tell_surely(&told, FromCore::NeedEndpoint { brick }).await;
-                });
-            }
-            ToCore::Unreachable { brick, why } if brick < bricks => {
+            ToCore::Endpoint { brick, addr } => drop(exec::spawn(session(live.clone(), brick, addr, told.clone()))),
+            ToCore::Unreachable { brick, why } => {
                 tracing::debug!("brick {brick} cannot be reached: {why}");
-                volume.unreachable(brick);
+                if let Some(index) = live.index(brick) {
+                    live.current().unreachable(index);
+                }
             }
-            ToCore::Endpoint { brick, .. } | ToCore::Unreachable { brick, .. } => {
-                tracing::error!("the control thread named brick {brick} of {bricks}");
+            ToCore::Topology(spec) => {
+                if let Err(lost) = changes.send(spec) {
+                    tracing::error!("a change of the volume is not followed: {lost}");
+                }
             }
-            ToCore::Topology(spec) => reconfigure(&volume, &spec),
             ToCore::Shutdown => break,
         }
     }
-    confirming.abort();
-    volume.release_everything().await;
+    changing.abort();
+    live.current().release_everything().await;
+    // The handler knows the volume, and the volume its handler.
+    live.current().on_event(|_| {});
 }
 
-/// Takes over a changed volfile.
-fn reconfigure(volume: &Volume, spec: &ClientSpec) {
-    let old = volume.spec();
-    if !old.same_bricks(spec) {
-        return tracing::error!("the volume's bricks have changed; mount it anew to follow");
+/// One session with the brick at `place`, from the connect to its end.
+async fn session(live: LiveVolume, place: usize, addr: SocketAddr, told: mailbox::Sender<FromCore>) {
+    let Some(index) = live.index(place) else {
+        return tracing::debug!("brick {place} has left the volume");
+    };
+    let subvol = live.current().subvol(index).clone();
+    let end = subvol.run(addr).await;
+    // Its number may be another by now; one that has left is not asked for again.
+    let Some(index) = live.index(place) else { return };
+    live.current().unreachable(index);
+    match end {
+        SessionEnd::Retry(why) => tracing::debug!("{}: {why}", subvol.name()),
+        SessionEnd::AuthFailed(why) => tell(&told, FromCore::AuthFailed { brick: place, why }),
     }
-    // The identity is this core's own: the bricks know its sessions by it.
-    let client_id = old.client_id.clone();
-    volume.set_options(&Arc::new(ClientSpec {
-        client_id,
-        ..spec.clone()
-    }));
-    tracing::info!("new options are in effect");
+    tell_surely(&told, FromCore::NeedEndpoint { brick: place }).await;
 }
 
-fn tell_events(volume: &Volume, told: &mailbox::Sender<FromCore>) {
-    let told = told.clone();
-    volume.on_event(move |event| match event {
-        BrickEvent::Up(brick) => tell(&told, FromCore::Up { brick }),
-        BrickEvent::Down(brick, why) => tell(&told, FromCore::Down { brick, why }),
-        BrickEvent::Health(brick, change) => tell(&told, FromCore::Health { brick, change }),
+/// What is done for the replica set there is, and what is done again for its successor when the bricks change.
+async fn follow(live: LiveVolume, mut topologies: mailbox::Receiver<Arc<ClientSpec>>, told: mailbox::Sender<FromCore>) {
+    let mut confirming = AbortOnDrop(exec::spawn(confirm(live.current())));
+    while let Some(spec) = topologies.recv().await {
+        let old = live.current().spec();
+        // The identity is this core's own: the bricks know its sessions by it.
+        let spec = Arc::new(ClientSpec {
+            client_id: old.client_id.clone(),
+            ..(*spec).clone()
+        });
+        if old.same_bricks(&spec) {
+            live.current().set_options(&spec);
+            tracing::info!("new options are in effect");
+            continue;
+        }
+        let joined = live.change_bricks(spec).await;
+        tell_events(&live, &told);
+        confirming = AbortOnDrop(exec::spawn(confirm(live.current())));
+        for brick in joined {
+            tell_surely(&told, FromCore::NeedEndpoint { brick }).await;
+        }
+        live.open_gate().await;
+        tracing::info!("the volume now has {} bricks", live.current().bricks());
+    }
+    drop(confirming);
+}
+
+/// A task that belongs to its owner.
+struct AbortOnDrop(exec::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn tell_events(live: &LiveVolume, told: &mailbox::Sender<FromCore>) {
+    let (place, told) = (live.clone(), told.clone());
+    live.current().on_event(move |event| match event {
+        BrickEvent::Up(index) => {
+            if let Some(brick) = place.place(index) {
+                tell(&told, FromCore::Up { brick });
+            }
+        }
+        BrickEvent::Down(index, why) => {
+            if let Some(brick) = place.place(index) {
+                tell(&told, FromCore::Down { brick, why });
+            }
+        }
+        BrickEvent::Health(index, change) => {
+            if let Some(brick) = place.place(index) {
+                tell(&told, FromCore::Health { brick, change });
+            }
+        }
     });
 }
 
@@ -99,7 +152,10 @@ fn tell(told: &mailbox::Sender<FromCore>, event: FromCore) {
 }
 
 async fn tell_surely(told: &mailbox::Sender<FromCore>, event: FromCore) {
-    while told.send(event.clone()).is_err() {
+    let mut event = event;
+    // With the control thread gone there is nobody to tell.
+    while let Err(mailbox::SendError::Full(back)) = told.send(event) {
+        event = back;
         exec::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -48,6 +48,11 @@ impl Fd {
         }))
     }
 
+    /// Whether both are the same fd.
+    pub fn is(&self, other: &Fd) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The inode it is open on.
     pub fn gfid(&self) -> Gfid {
         self.0.gfid
@@ -169,6 +174,21 @@ impl FdTable {
         let mut fds = self.live();
         fds.retain(|fd| fd.gfid() == gfid);
         fds
+    }
+
+    /// The bricks of the volume have changed: `was` has for each brick the index it had.
+    pub fn renumber(&self, was: &[Option<usize>]) {
+        for fd in self.live() {
+            let fd = &fd.0;
+            let old = fd.remote.take();
+            let number = |was: &Option<usize>| was.and_then(|was| old.get(was).copied().flatten());
+            fd.remote.replace(was.iter().map(number).collect());
+            // No OPEN is under way when bricks change.
+            fd.opening.set(BrickSet::EMPTY);
+            let listing = fd.listing.get();
+            fd.listing
+                .set(listing.and_then(|listing| was.iter().position(|was| *was == Some(listing))));
+        }
     }
 
     /// `brick` lost its connection: it has closed all of them.

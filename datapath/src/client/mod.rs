@@ -6,7 +6,9 @@
 mod core;
 mod fd;
 pub mod health;
+mod live;
 mod monitor;
+mod places;
 mod reply;
 mod spec;
 mod subvol;
@@ -14,7 +16,9 @@ mod types;
 
 pub use core::{confirm, serve};
 pub use fd::{Fd, FdTable};
+pub use live::{Entered, LiveVolume};
 pub use monitor::Monitor;
+pub use places::Places;
 pub use reply::{DataReply, Reply};
 
 pub use spec::{BrickSpec, ClientOptions, ClientSpec, FavoriteChild, FromCore, ToCore};

@@ -166,19 +166,19 @@ impl ClientSpec {
 pub enum ToCore {
     /// Where `brick` listens now: connect.
     Endpoint {
-        /// Index in [`ClientSpec::bricks`].
+        /// Its place ([`super::Places`]).
         brick: usize,
         /// Address of the brick's port.
         addr: SocketAddr,
     },
     /// The brick cannot be located now (no address, no port, daemon away). Counts as its first status at start.
     Unreachable {
-        /// Index in [`ClientSpec::bricks`].
+        /// Its place ([`super::Places`]).
         brick: usize,
         /// Why, for the log.
         why: String,
     },
-    /// New options of the same topology.
+    /// The volfile has changed: new options, other bricks or both. The client's identity in it is ignored.
     Topology(Arc<ClientSpec>),
     /// Finish: flush, unlock, close.
     Shutdown,
@@ -190,24 +190,24 @@ pub enum FromCore {
     /// The core has no connection to `brick` and wants its [`ToCore::Endpoint`]. Sent at start, after each
     /// disconnect and after each failed attempt; the control thread paces the answers.
     NeedEndpoint {
-        /// Index in [`ClientSpec::bricks`].
+        /// Its place ([`super::Places`]).
         brick: usize,
     },
     /// The session is ready: SETVOLUME accepted and fds re-opened.
     Up {
-        /// Index in [`ClientSpec::bricks`].
+        /// Its place ([`super::Places`]).
         brick: usize,
     },
     /// The session ended.
     Down {
-        /// Index in [`ClientSpec::bricks`].
+        /// Its place ([`super::Places`]).
         brick: usize,
         /// Why, for the log and `volume status`.
         why: String,
     },
     /// What a core thinks of a brick has changed.
     Health {
-        /// Index in [`ClientSpec::bricks`].
+        /// Its place ([`super::Places`]).
         brick: usize,
         /// From what to what, and why.
         change: Transition,
@@ -219,7 +219,7 @@ pub enum FromCore {
     },
     /// A brick refused SETVOLUME for good (authentication, missing sub-directory).
     AuthFailed {
-        /// Index in [`ClientSpec::bricks`].
+        /// Its place ([`super::Places`]).
         brick: usize,
         /// The brick's own words.
         why: String,

@@ -21,13 +21,14 @@ use crate::errno::Errno;
 use crate::exec;
 use crate::exec::net::{Addr, Stream};
 use crate::exec::sync::oneshot;
-use crate::replicate::BrickSet;
+use crate::replicate::{BrickSet, lk_request};
 use crate::rpc::{Connection, Patience, RawReply, RpcError};
 use crate::wire::auth::{Credential, GlusterfsCred};
 use crate::wire::callback::{CacheInvalidation, EntrylkContention, InodelkContention};
 use crate::wire::dump::{DumpReq, DumpRsp};
 use crate::wire::fop::{
-    self, Fop, FsyncReq, LookupReq, OpenReq, OpendirReq, ReadReq, ReleaseReq, ReleasedirReq, RemovexattrReq, WriteReq,
+    self, Flock, Fop, FsyncReq, LkCmd, LookupReq, OpenReq, OpendirReq, ReadReq, ReleaseReq, ReleasedirReq,
+    RemovexattrReq, WriteReq,
 };
 use crate::wire::handshake::{SetvolumeReq, SetvolumeRsp};
 use crate::wire::rpc::CallHeader;
@@ -63,6 +64,8 @@ pub trait SubvolEvents {
     /// Somebody has recorded on the brick that copies of an inode missed something, or were healed: `blamed` has the
     /// keys of those copies.
     fn blamed(&self, gfid: Gfid, blamed: &OldDict);
+    /// The POSIX and flock locks that a brick is to be asked for when its session is made, with their fds.
+    fn held_locks(&self) -> Vec<(Fd, Flock)>;
     /// Another client waits for an inode lock this one holds.
     fn inodelk_contention(&self, brick: usize, gfid: Gfid, domain: &[u8]);
     /// Another client waits for an entry lock this one holds.
@@ -275,6 +278,9 @@ impl Subvol {
         exec::timeout(HANDSHAKE_TIMEOUT, self.reopen(&connection))
             .await
             .map_err(|_| late("answer to OPEN", HANDSHAKE_TIMEOUT))?;
+        exec::timeout(HANDSHAKE_TIMEOUT, self.lock_again(&connection))
+            .await
+            .map_err(|_| late("answer to LK", HANDSHAKE_TIMEOUT))?;
         guard.disarm();
         Ok(connection)
     }
@@ -431,6 +437,32 @@ impl Subvol {
                 Ok(rsp) => self.opened(&fd, rsp.fd),
                 // A file the brick does not have yet: heal brings it, the anonymous fd serves until then.
                 Err(e) => tracing::debug!("{}: {} not re-opened: {e}", self.name(), fd.gfid()),
+            }
+        }
+    }
+
+    /// Takes the locks this client holds again on the brick, which has dropped them with the connection before this.
+    async fn lock_again(&self, connection: &Connection) {
+        let held = self.ask(|_, events| events.held_locks()).unwrap_or_default();
+        let mut under_way = Vec::new();
+        for (fd, flock) in held {
+            let Some(number) = self.index().and_then(|brick| fd.remote(brick)) else {
+                continue;
+            };
+            let cred = Credential::V3(GlusterfsCred {
+                pid: flock.pid.cast_signed(),
+                lk_owner: flock.lk_owner.clone(),
+                ..GlusterfsCred::default()
+            });
+            let req = lk_request(&fd, number, LkCmd::SetLk, flock);
+            let reply: Reply<fop::LkRsp> =
+                Reply::new(connection.call(program::FOP, fop::LkReq::PROC as u32, &cred, &req, None));
+            under_way.push((fd, reply));
+        }
+        for (fd, reply) in under_way {
+            if let Err(e) = reply.await {
+                // Another client has it there by now; on the bricks that stayed it is still this one's.
+                tracing::warn!("{}: a lock of {} could not be taken again: {e}", self.name(), fd.gfid());
             }
         }
     }

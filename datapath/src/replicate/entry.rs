@@ -396,9 +396,13 @@ impl ReplicaSet {
         verdict.map(|()| answers)
     }
 
-    /// Runs `work` in the background.
+    /// Runs `work` in the background; [`ReplicaSet::background_done`] waits for it.
     pub(super) fn later(&self, work: impl Future<Output = ()> + 'static) {
-        exec::spawn(work);
+        let guard = self.background_guard();
+        exec::spawn(async move {
+            work.await;
+            drop(guard);
+        });
     }
 }
 

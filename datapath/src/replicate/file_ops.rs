@@ -260,6 +260,7 @@ impl ReplicaSet {
             return Ok(());
         }
         let cred = self.cred(caller, 0);
+        inode.held.borrow_mut().forget_owner(&cred.lk_owner);
         let answers = self
             .ask(fd.open_on() & self.up(), |brick, s| {
                 let req = FlushReq {
@@ -314,6 +315,9 @@ impl ReplicaSet {
     pub fn release(&self, fd: Fd) {
         if fd.release() {
             return;
+        }
+        if let Some(inode) = self.inode_if_known(fd.gfid()) {
+            inode.held.borrow_mut().forget_fd(&fd);
         }
         let set = self.clone();
         self.later(async move {

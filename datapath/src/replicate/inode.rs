@@ -6,9 +6,12 @@ use std::rc::Rc;
 
 use super::BrickSet;
 use super::data_lock::DataLock;
+use super::held::HeldLocks;
 use super::readable::Readable;
+use crate::client::Fd;
 use crate::exec::sync::Notify;
 use crate::wire::Gfid;
+use crate::wire::fop::Flock;
 
 /// The state of one inode on this core. Everything may be forgotten when nobody holds it: it is learnt again.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Inode {
     blamed: Cell<(u32, BrickSet)>,
     /// Whether this client ever took a POSIX lock here: FLUSH has something to release then.
     pub(super) posix_locked: Cell<bool>,
+    /// Those it holds now.
+    pub(super) held: RefCell<HeldLocks>,
 }
 
 impl Inode {
@@ -39,6 +44,7 @@ impl Inode {
             in_flight: RefCell::new(vec![0; bricks]),
             blamed: Cell::default(),
             posix_locked: Cell::new(false),
+            held: RefCell::default(),
         }
     }
 
@@ -152,10 +158,25 @@ impl InodeTable {
         self.map.values().cloned().collect()
     }
 
+    /// Whether a transaction or a write is under way on any inode.
+    pub fn any_active(&self) -> bool {
+        self.map
+            .values()
+            .any(|inode| !inode.data.borrow().is_free() || !inode.busy().is_empty())
+    }
+
+    /// Every lock held on any inode.
+    pub fn held(&self) -> Vec<(Fd, Flock)> {
+        self.map.values().flat_map(|inode| inode.held.borrow().all()).collect()
+    }
+
     /// Forgets what nobody holds and no lock or write hangs on.
     fn prune(&mut self) {
         self.map.retain(|_, inode| {
-            Rc::strong_count(inode) > 1 || !inode.data.borrow().is_free() || !inode.busy().is_empty()
+            Rc::strong_count(inode) > 1
+                || !inode.data.borrow().is_free()
+                || !inode.busy().is_empty()
+                || !inode.held.borrow().is_empty()
         });
     }
 }

@@ -20,14 +20,22 @@ impl ReplicaSet {
             LkOp::Set => LkCmd::SetLk,
             LkOp::SetWait => LkCmd::SetLkW,
         };
+        let inode = self.inode(fd.gfid());
         if op != LkOp::Get && !unlock {
-            self.inode(fd.gfid()).posix_locked.set(true);
+            inode.posix_locked.set(true);
         }
+        if unlock {
+            // Whatever the bricks say: it is not to be taken again.
+            inode.held.borrow_mut().set(fd, &cred.lk_owner, flock);
+        }
+        // A lock that waits may outlive the numbers its bricks have in this set ([`crate::client::LiveVolume::lk`]).
+        let numbers: Vec<Option<i64>> = (0..self.bricks()).map(|brick| fd.remote(brick)).collect();
+        let number = |brick: usize| numbers.get(brick).copied().flatten();
         let mut granted = BrickSet::EMPTY;
         let mut answer = None;
         let mut last = Errno::ENOTCONN;
         for brick in self.up().iter() {
-            match self.lk_on(brick, fd, cmd, flock, &cred).await {
+            match self.lk_on(brick, (fd, number(brick)), cmd, flock, &cred).await {
                 Ok(reply) => {
                     granted.insert(brick);
                     let conflict = op == LkOp::Get && reply.kind != LockType::Unlock as u32;
@@ -50,32 +58,26 @@ impl ReplicaSet {
             self.give_back(granted, fd, flock, &cred).await;
             return Err(if granted.is_empty() { last } else { e });
         }
+        if op != LkOp::Get {
+            inode.held.borrow_mut().set(fd, &cred.lk_owner, flock);
+        }
         answer.ok_or(last)
     }
 
     async fn lk_on(
         &self,
         brick: usize,
-        fd: &Fd,
+        (fd, number): (&Fd, Option<i64>),
         cmd: LkCmd,
         flock: &Flock,
         cred: &crate::wire::auth::GlusterfsCred,
     ) -> FsResult<Flock> {
-        let Some(number) = fd.remote(brick) else {
-            return Err(Errno::EBADFD);
-        };
+        let number = number.ok_or(Errno::EBADFD)?;
         let flock = Flock {
             lk_owner: cred.lk_owner.clone(),
             ..flock.clone()
         };
-        let req = LkReq {
-            gfid: fd.gfid(),
-            fd: number,
-            cmd: cmd as u32,
-            kind: flock.kind,
-            flock,
-            xdata: Dict::null(),
-        };
+        let req = lk_request(fd, number, cmd, flock);
         let subvol = self.subvol(brick);
         let reply = match cmd {
             // How long it waits is not the brick's doing.
@@ -91,9 +93,24 @@ impl ReplicaSet {
             ..flock.clone()
         };
         for brick in granted.iter() {
-            if let Err(e) = self.lk_on(brick, fd, LkCmd::SetLk, &unlock, cred).await {
+            if let Err(e) = self
+                .lk_on(brick, (fd, fd.remote(brick)), LkCmd::SetLk, &unlock, cred)
+                .await
+            {
                 tracing::warn!("{}: unlock of {} failed: {e}", self.subvol(brick).name(), fd.gfid());
             }
         }
+    }
+}
+
+/// The request for `flock` through the fd a brick calls `number`.
+pub(crate) fn lk_request(fd: &Fd, number: i64, cmd: LkCmd, flock: Flock) -> LkReq {
+    LkReq {
+        gfid: fd.gfid(),
+        fd: number,
+        cmd: cmd as u32,
+        kind: flock.kind,
+        flock,
+        xdata: Dict::null(),
     }
 }

@@ -10,7 +10,6 @@ use super::answers::Answers;
 use super::set::ReplicaSet;
 use crate::client::{Reply, Subvol};
 use crate::errno::Errno;
-use crate::exec;
 use crate::wire::auth::GlusterfsCred;
 use crate::wire::fop::{CommonRsp, EntrylkCmd, EntrylkReq, Flock, Fop, InodelkCmd, InodelkReq, LockType};
 use crate::wire::{Dict, Gfid};
@@ -264,7 +263,7 @@ impl ReplicaSet {
     /// [`ReplicaSet::unlock`] in the background.
     pub(super) fn unlock_later(&self, objects: Vec<LockObject>, bricks: BrickSet, cred: GlusterfsCred) {
         let set = self.clone();
-        exec::spawn(async move {
+        self.later(async move {
             let domain = set.0.domain.clone();
             set.unlock(&objects, &domain, bricks, &cred).await;
         });

@@ -6,6 +6,7 @@
 mod answers;
 mod attr_ops;
 mod brickset;
+mod change;
 mod data;
 mod data_lock;
 mod dir_ops;
@@ -13,6 +14,7 @@ mod entry;
 mod file_ops;
 pub mod heal;
 mod hedge;
+mod held;
 mod inode;
 mod lk_ops;
 mod locking;
@@ -27,5 +29,6 @@ mod xattrs;
 
 pub use answers::Answers;
 pub use brickset::BrickSet;
+pub(crate) use lk_ops::lk_request;
 pub use quorum::{Quorum, QuorumType};
 pub use set::{BrickEvent, ReplicaSet};

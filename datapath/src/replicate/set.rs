@@ -17,9 +17,9 @@ use crate::client::health::{Health, Record, State, Transition};
 use crate::client::{Caller, ClientOptions, ClientSpec, Fd, FdTable, Monitor, Reply, Subvol, SubvolEvents};
 use crate::errno::{Errno, FsResult};
 use crate::exec;
-use crate::exec::sync::Event;
+use crate::exec::sync::{Event, Notify};
 use crate::wire::auth::GlusterfsCred;
-use crate::wire::fop::FopRsp;
+use crate::wire::fop::{Flock, FopRsp};
 use crate::wire::xdr::Xdr;
 use crate::wire::{Gfid, OldDict};
 
@@ -35,7 +35,7 @@ pub(super) struct Inner {
     /// The options of `spec`; replaced as a whole when the volfile changes, so whoever took them keeps what it saw.
     options: RefCell<Rc<ClientOptions>>,
     pub(super) subvols: Vec<Subvol>,
-    monitor: Rc<Monitor>,
+    pub(super) monitor: Rc<Monitor>,
     pub(super) keys: PendingKeys,
     quorum: Cell<Quorum>,
     policy: Cell<ReadPolicy>,
@@ -45,20 +45,23 @@ pub(super) struct Inner {
     pub(super) domain: Bytes,
     pub(super) fds: Rc<FdTable>,
     pub(super) inodes: RefCell<InodeTable>,
-    up: Cell<BrickSet>,
+    pub(super) up: Cell<BrickSet>,
     /// Bricks known not to have missed anything: reads may go to them even without a quorum.
-    trusted: Cell<BrickSet>,
+    pub(super) trusted: Cell<BrickSet>,
     /// Grows with every brick that comes or goes; judgements of an older generation are asked again.
-    generation: Cell<u32>,
+    pub(super) generation: Cell<u32>,
     /// Set once the first status of every brick is known.
     pub(super) ready: Event,
-    statuses: Cell<BrickSet>,
-    on_event: RefCell<Option<EventHandler>>,
+    pub(super) statuses: Cell<BrickSet>,
+    pub(super) on_event: RefCell<Option<EventHandler>>,
     me: Weak<Inner>,
     /// New files' inode numbers leave this rest when divided by that many cores.
-    gfid_share: Cell<(u64, u64)>,
+    pub(super) gfid_share: Cell<(u64, u64)>,
     /// How many reads may be sent to a second brick.
     pub(super) hedges: Budget,
+    /// Work that goes on after its operation was answered.
+    pub(super) background: Cell<usize>,
+    pub(super) background_ended: Notify,
     /// Inodes a healer of this core is at.
     pub(super) healing: RefCell<BTreeSet<Gfid>>,
 }
@@ -110,8 +113,12 @@ impl std::fmt::Debug for ReplicaSet {
 impl ReplicaSet {
     /// The set `spec` describes, with no brick connected. To be made on the core that will use it.
     pub fn new(spec: Arc<ClientSpec>) -> ReplicaSet {
+        ReplicaSet::build(spec, Rc::new(FdTable::default()), |_| None)
+    }
+
+    /// A set for `spec` that uses the sessions `kept` has for some of its bricks, and the open files of `fds`.
+    pub(super) fn build(spec: Arc<ClientSpec>, fds: Rc<FdTable>, kept: impl Fn(usize) -> Option<Subvol>) -> ReplicaSet {
         let bricks = spec.bricks.len();
-        let fds = Rc::new(FdTable::default());
         let local = spec
             .bricks
             .iter()
@@ -125,7 +132,13 @@ impl ReplicaSet {
             let monitor = Monitor::new(&spec.volume, bricks, health, events.clone());
             Inner {
                 subvols: (0..bricks)
-                    .map(|i| Subvol::new(i, spec.clone(), fds.clone(), events.clone()))
+                    .map(|i| match kept(i) {
+                        Some(subvol) => {
+                            subvol.move_to(i, spec.clone(), events.clone());
+                            subvol
+                        }
+                        None => Subvol::new(i, spec.clone(), fds.clone(), events.clone()),
+                    })
                     .collect(),
                 monitor,
                 keys: PendingKeys::new(spec.bricks.iter().map(|b| b.pending_name.as_str())),
@@ -143,6 +156,8 @@ impl ReplicaSet {
                 me: me.clone(),
                 gfid_share: Cell::new((1, 0)),
                 hedges: Budget::default(),
+                background: Cell::new(0),
+                background_ended: Notify::new(),
                 healing: RefCell::default(),
                 fds,
                 options: RefCell::new(Rc::new(spec.options.clone())),
@@ -495,6 +510,10 @@ impl SubvolEvents for Inner {
         if let Some(inode) = self.inodes.borrow().known(gfid) {
             inode.need_refresh();
         }
+    }
+
+    fn held_locks(&self) -> Vec<(Fd, Flock)> {
+        self.inodes.borrow().held()
     }
 
     fn inodelk_contention(&self, _brick: usize, gfid: Gfid, domain: &[u8]) {
