@@ -87,9 +87,35 @@ fn errno_text(e: &io::Error) -> String {
 
 /// Whether /proc/mounts has a GlusterFS mount on exactly this directory.
 pub fn is_mounted(target: &Path) -> bool {
-    let target = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
+    let target = real_path(target);
     let table = std::fs::read("/proc/mounts").unwrap_or_default();
     mount_points(&table).any(|(fs_type, path)| fs_type == FS_TYPE.as_bytes() && path == target)
+}
+
+/// Takes away a mount whose client has ended: its root answers "Transport endpoint is not connected" to everybody, and
+/// only unmounting it helps. Whether there was one.
+///
+/// # Errors
+/// It is there and cannot be unmounted.
+pub fn clear_dead(target: &Path) -> io::Result<bool> {
+    let mut cleared = false;
+    // They may be stacked; each round takes one away.
+    while std::fs::metadata(target).is_err_and(|e| e.raw_os_error() == Some(libc::ENOTCONN)) && is_mounted(target) {
+        sys::mount::unmount(target, true)?;
+        cleared = true;
+    }
+    Ok(cleared)
+}
+
+/// The path without symbolic links. Of a dead mount nothing can be asked but its name in its parent.
+fn real_path(target: &Path) -> PathBuf {
+    let by_parent = || {
+        let absolute = std::path::absolute(target).ok()?;
+        let parent = std::fs::canonicalize(absolute.parent()?).ok()?;
+        Some(parent.join(absolute.file_name()?))
+    };
+    let real = std::fs::canonicalize(target).ok().or_else(by_parent);
+    real.unwrap_or_else(|| target.to_owned())
 }
 
 /// File system type and mount point of each line of a mount table.

@@ -311,7 +311,8 @@ impl Args {
             acl: self.acl,
             selinux: self.selinux,
             capability: self.capability,
-            read_only: self.read_only,
+            // The kernel refuses by the mount's own flag, which a remount may change.
+            read_only: false,
         })
     }
 

@@ -250,8 +250,14 @@ fn mount_volume<I: IntoIterator<Item = OsString>>(args: I) -> Result<(), Refusal
         print!("{}", usage::text());
         return Ok(());
     }
-    let args = client_arguments(&invocation)?;
     let target = &invocation.target;
+    if is_remount(&invocation) {
+        return remount(&invocation);
+    }
+    let args = client_arguments(&invocation)?;
+    if !invocation.fake {
+        clear_dead_mount(target)?;
+    }
     check_target(target)?;
     if invocation.fake {
         return Ok(());
@@ -278,6 +284,56 @@ fn mount_volume<I: IntoIterator<Item = OsString>>(args: I) -> Result<(), Refusal
         return Err(Refusal::new(1, text));
     }
     Ok(())
+}
+
+/// What is mounted there is of a client that was killed: whoever mounts again wants the volume back.
+fn clear_dead_mount(target: &Path) -> Result<(), Refusal> {
+    let shown = target.display();
+    match mount::clear_dead(target) {
+        Ok(true) => {
+            eprintln!("mount.glusterfs: {shown}: the client of the mount that was there has ended; it was unmounted");
+            Ok(())
+        }
+        Ok(false) => Ok(()),
+        Err(e) => {
+            let why = Errno::from(e);
+            Err(Refusal::new(
+                1,
+                format!("{shown}: unmounting the mount of a client that has ended: {why}"),
+            ))
+        }
+    }
+}
+
+fn is_remount(invocation: &Invocation) -> bool {
+    let words = invocation.options.iter().flat_map(|list| list.split(','));
+    words.into_iter().any(|word| word == "remount")
+}
+
+/// `-o remount`: the kernel's own flags of a mount change while it is used (read-only or not, noatime, ...). Everything
+/// else belongs to the client, which reads it when it starts: as with other file systems, options that cannot be changed
+/// are accepted, because mount(8) repeats those of fstab.
+fn remount(invocation: &Invocation) -> Result<(), Refusal> {
+    let target = &invocation.target;
+    let shown = target.display();
+    let others = invocation
+        .options
+        .iter()
+        .flat_map(|list| list.split(','))
+        .filter(|word| *word != "remount");
+    let list = others.collect::<Vec<_>>().join(",");
+    let passed = Passed::parse(&[list])?;
+    if !mount::is_mounted(target) {
+        return Err(Refusal::new(1, format!("{shown} is not mounted")));
+    }
+    let read_only = passed.before.iter().any(|arg| arg == "--read-only");
+    let (flags, _) =
+        options::kernel_mount_options(&passed.mount_options, read_only).map_err(|why| Refusal::new(1, why))?;
+    if invocation.fake {
+        return Ok(());
+    }
+    let done = sys::mount::mount("none", target, mount::FS_TYPE, flags | libc::MS_REMOUNT, "");
+    done.map_err(|e| Refusal::new(1, format!("{shown} cannot be remounted: {}", Errno::from(e))))
 }
 
 #[cfg(test)]
