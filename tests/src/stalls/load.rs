@@ -267,6 +267,7 @@ struct Worker {
 
 impl Worker {
     fn run(self, track: &Track) -> Result<Acknowledged> {
+        own_files()?;
         let mut acknowledged = Acknowledged::default();
         let mut file = match self.kind {
             Kind::Create => None,
@@ -328,6 +329,15 @@ impl Worker {
             *reached = Some(self.clock.elapsed());
         }
     }
+}
+
+/// Gives the calling thread open files of its own. Commands that other threads start would inherit those of the mount,
+/// and closing one at exec waits for its flush: the repair of a fault would wait for the end of the fault.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn own_files() -> Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).context("open files of its own")
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -191,6 +191,9 @@ fn client_kill(six: &mut SixServers) -> Result<Repair> {
     let created = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&created);
     let other = std::thread::spawn(move || {
+        if super::load::own_files().is_err() {
+            return;
+        }
         // Ends with the error that the killed client leaves.
         for number in 0u64.. {
             if fs::write(dir.join(format!("other-{number}")), b"x").is_err() {

@@ -193,7 +193,7 @@ impl Node {
     fn mount_disk(&self, lab: &Lab, host: &Host) -> Result<()> {
         let image = self.image(lab);
         // The mount of the life before goes away a little after its namespace.
-        wait_for("the disk is free", Duration::from_secs(10), || {
+        wait_for("the disk is free", Duration::from_secs(60), || {
             Ok(mounts::loop_devices_of(&image)?.is_empty().then_some(()))
         })?;
         host.words("mount -o loop,noatime").arg(&image).arg(DISK).run()?;
