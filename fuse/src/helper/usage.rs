@@ -122,7 +122,8 @@ pub fn text() -> String {
     const COLUMN: usize = 42;
     let mut text = "Usage: mount.glusterfs SERVER[,SERVER...]:/VOLUME MOUNTPOINT [-o OPTION[=VALUE],...]\n  -f  check \
                     everything but do not mount     -s -n -v  accepted\n  -V  print the version                         \
-                    -h        this text\n\nOptions:\n"
+                    -h        this text\n\nOptions:\n  \
+                    remount                                    change the kernel's flags of a mount that is there: ro, rw, noatime...\n"
         .to_owned();
     for (option, help) in OPTIONS {
         text.push_str(&format!("  {option:COLUMN$} {help}\n"));
