@@ -76,27 +76,36 @@ impl ReplicaSet {
     /// As [`ReplicaSet::lookup`].
     pub async fn lookup_gfid(&self, caller: &Caller, gfid: Gfid) -> FsResult<Iatt> {
         let cred = self.cred(caller, 0);
-        let found = self.ask_inode(gfid, |s, req| s.call(&cred, req)).await?;
-        self.best_iatt(gfid, &found)
+        let answers = self.ask_inode(|s, req| s.call(&cred, req), gfid).await;
+        self.judged_iatt(gfid, &answers)
     }
 
-    /// Judges the copies of an inode anew.
+    /// Judges the copies of an inode anew, as far as they answer soon: for reading.
     pub(super) async fn refresh(&self, gfid: Gfid) -> FsResult<Found> {
         let cred = self.own_cred(0);
-        self.ask_inode(gfid, |s, req| s.call(&cred, req)).await
+        let answers = self.ask_inode(|s, req| s.call(&cred, req), gfid).await;
+        self.judged(gfid, &answers)
     }
 
-    async fn ask_inode(&self, gfid: Gfid, send: impl Fn(&Subvol, &LookupReq) -> Reply<Iatt2Rsp>) -> FsResult<Found> {
-        let req = LookupReq {
+    /// Judges the copies of an inode anew with the word of every brick that is up: for healing, where a brick that was
+    /// not heard may be the one that knows what the others missed.
+    pub(super) async fn refresh_fully(&self, gfid: Gfid) -> FsResult<Found> {
+        let (cred, req) = (self.own_cred(0), self.inode_lookup(gfid));
+        let answers = self.ask(self.up(), |_, s| s.call(&cred, &req)).await;
+        self.judged(gfid, &answers)
+    }
+
+    fn inode_lookup(&self, gfid: Gfid) -> LookupReq {
+        LookupReq {
             gfid,
             xdata: self.lookup_xdata(),
             ..LookupReq::default()
-        };
-        let answers = self.ask_quickly(self.up(), |_, s| send(s, &req)).await;
-        if answers.ok().is_empty() {
-            return Err(answers.errno());
         }
-        self.judged(gfid, &answers)
+    }
+
+    async fn ask_inode(&self, send: impl Fn(&Subvol, &LookupReq) -> Reply<Iatt2Rsp>, gfid: Gfid) -> Answers<Iatt2Rsp> {
+        let req = self.inode_lookup(gfid);
+        self.ask_quickly(self.up(), |_, s| send(s, &req)).await
     }
 
     /// Bricks whose word counts now: all with a quorum up, else only those known to have missed nothing.
@@ -120,6 +129,9 @@ impl ReplicaSet {
 
     /// Which copies are good, noted at the inode.
     fn judged(&self, gfid: Gfid, answers: &Answers<Iatt2Rsp>) -> FsResult<Found> {
+        if answers.ok().is_empty() {
+            return Err(answers.errno());
+        }
         let generation = self.generation();
         let said = self.testimonies(answers, gfid);
         let believable = self.believable();

@@ -440,11 +440,12 @@ impl Application {
         self.limit = Limit::QuorumKept;
         self.began = exec::now();
         self.tree.healed = true;
-        for (at, gfid) in self.tree.select(|_| true) {
-            self.check_one(&at, gfid).await;
-        }
+        // Names first: one too many is told by its name, not by somebody's count of links.
         for dir in self.tree.dirs() {
             self.list(dir).await;
+        }
+        for (at, gfid) in self.tree.select(|_| true) {
+            self.check_one(&at, gfid).await;
         }
     }
 

@@ -212,7 +212,9 @@ impl ReplicaSet {
     /// An index entry without any mark: a crash between marking and indexing left it. An xattrop of zeros makes the
     /// bricks look again.
     async fn drop_if_clean(&self, gfid: Gfid) {
-        let Ok(found) = self.refresh(gfid).await else { return };
+        let Ok(found) = self.refresh_fully(gfid).await else {
+            return;
+        };
         let marked = found
             .said
             .iter()

@@ -39,7 +39,7 @@ struct Copy<'a> {
 
 impl ReplicaSet {
     pub(super) async fn heal_data(&self, gfid: Gfid) -> FsResult<Outcome> {
-        let found = self.refresh(gfid).await?;
+        let found = self.refresh_fully(gfid).await?;
         if self.evidence(&found, self.up()).data() == Plan::Nothing {
             return Ok(Outcome::Nothing);
         }
@@ -98,7 +98,7 @@ impl ReplicaSet {
 
     /// Under the whole-file lock: decides, and sets every sink to the source's size.
     async fn prepare_data(&self, gfid: Gfid, lock: &Held) -> FsResult<(Found, Plan)> {
-        let found = self.refresh(gfid).await?;
+        let found = self.refresh_fully(gfid).await?;
         let evidence = self.evidence(&found, lock.on);
         self.quorum_of(evidence.participants)?;
         let mut plan = evidence.data();

@@ -53,7 +53,7 @@ fn is_private(dir: Gfid, name: &[u8]) -> bool {
 
 impl ReplicaSet {
     pub(super) async fn heal_entries(&self, gfid: Gfid) -> FsResult<Outcome> {
-        let found = self.refresh(gfid).await?;
+        let found = self.refresh_fully(gfid).await?;
         if self.evidence(&found, self.up()).entry() == Plan::Nothing {
             return Ok(Outcome::Nothing);
         }
@@ -65,7 +65,7 @@ impl ReplicaSet {
 
     async fn heal_entries_locked(&self, gfid: Gfid, outer: &Held) -> FsResult<Outcome> {
         let lock = self.heal_sublock(outer, all_names(gfid)).await?;
-        let inspected = self.refresh(gfid).await;
+        let inspected = self.refresh_fully(gfid).await;
         self.give_back_heal(lock).await;
         let found = inspected?;
         let evidence = self.evidence(&found, outer.on);
@@ -104,7 +104,9 @@ impl ReplicaSet {
 
     /// All bricks get the times of the brick whose directory changed last.
     async fn copy_directory_times(&self, gfid: Gfid, bricks: BrickSet, authority: Authority, cred: &GlusterfsCred) {
-        let Ok(now) = self.refresh(gfid).await else { return };
+        let Ok(now) = self.refresh_fully(gfid).await else {
+            return;
+        };
         let from = match authority {
             Authority::Sources(sources) => sources & bricks,
             Authority::Union => bricks,

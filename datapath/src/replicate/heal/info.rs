@@ -85,7 +85,7 @@ impl ReplicaSet {
 
     /// `None`: nothing needs heal, or the inode is gone.
     async fn heal_status(&self, gfid: Gfid) -> Option<HealStatus> {
-        let found = self.refresh(gfid).await.ok()?;
+        let found = self.refresh_fully(gfid).await.ok()?;
         let evidence = self.evidence(&found, self.up());
         let is_dir = found.said.iter().flatten().any(|t| t.stat.is_dir());
         let plans = [

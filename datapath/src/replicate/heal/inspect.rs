@@ -54,7 +54,7 @@ pub(super) struct Held {
 impl ReplicaSet {
     /// Heals one inode: contents, then attributes, then names.
     pub async fn heal_inode(&self, gfid: Gfid) -> Outcome {
-        let found = match self.refresh(gfid).await {
+        let found = match self.refresh_fully(gfid).await {
             Ok(found) => found,
             Err(e) => return Outcome::from(Err(e)),
         };

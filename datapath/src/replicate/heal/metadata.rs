@@ -44,7 +44,7 @@ fn attributes_differ(a: &Iatt, b: &Iatt) -> bool {
 
 impl ReplicaSet {
     pub(super) async fn heal_metadata(&self, gfid: Gfid) -> FsResult<Outcome> {
-        let found = self.refresh(gfid).await?;
+        let found = self.refresh_fully(gfid).await?;
         let marked = self
             .evidence(&found, self.up())
             .metadata(|a, b| stats_differ(&found, a, b));
@@ -87,7 +87,7 @@ impl ReplicaSet {
     }
 
     async fn heal_metadata_locked(&self, gfid: Gfid, on: BrickSet, cred: &GlusterfsCred) -> FsResult<Outcome> {
-        let found = self.refresh(gfid).await?;
+        let found = self.refresh_fully(gfid).await?;
         let participants = self.evidence(&found, on).participants;
         self.quorum_of(participants)?;
         let xattrs = self.all_xattrs(gfid, participants, cred).await?;
