@@ -569,7 +569,10 @@ impl Subvol {
                 },
                 Err(e) => tracing::warn!("invalidation callback: {e}"),
             },
-            // CHILD_DOWN and CHILD_UP: the brick's own disk. Unknown callbacks are ignored (wire-protocol.md 2.5).
+            // The brick's disk has failed: it is as good as gone. While it is down the brick refuses SETVOLUME, so a new
+            // session is there as soon as it is usable again, and CHILD_UP need not be waited for.
+            Some(callback::Proc::ChildDown) => self.disconnect("its storage is down (CHILD_DOWN)"),
+            // Unknown callbacks are ignored (wire-protocol.md 2.5).
             _ => {}
         }
     }

@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -221,9 +222,10 @@ pub trait Driver {
     /// # Errors
     /// Those of setsockopt(2).
     fn set_option(&mut self, socket: &Socket, option: SocketOption) -> io::Result<()>;
-    /// Bytes that were sent and that the other side's machine has not acknowledged.
+    /// Whether bytes are on their way that the other side's machine has not acknowledged, and how long ago it last
+    /// acknowledged any.
     ///
     /// # Errors
-    /// Those of ioctl(2).
-    fn unacknowledged(&mut self, socket: &Socket) -> io::Result<usize>;
+    /// Those of ioctl(2) and getsockopt(2).
+    fn unacknowledged(&mut self, socket: &Socket) -> io::Result<Option<Duration>>;
 }

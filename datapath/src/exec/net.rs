@@ -249,12 +249,12 @@ impl Stream {
         self.set_option(SocketOption::UserTimeout(time))
     }
 
-    /// Bytes that were sent and that the other side's machine has not acknowledged: what has not been sent yet because
-    /// its program does not read does not count.
+    /// How long ago the other side's machine last acknowledged anything, if bytes are on their way to it; what has not
+    /// been sent yet because its program does not read does not count.
     ///
     /// # Errors
-    /// Those of ioctl(2), for a unix socket too.
-    pub fn unacknowledged(&self) -> io::Result<usize> {
+    /// Those of ioctl(2) and getsockopt(2), for a unix socket too.
+    pub fn unacknowledged(&self) -> io::Result<Option<Duration>> {
         core::with(|core| core.with_driver(|driver| driver.unacknowledged(&self.0.socket)))
     }
 

@@ -153,7 +153,7 @@ impl Driver for SimDriver {
         Ok(())
     }
 
-    fn unacknowledged(&mut self, socket: &Socket) -> io::Result<usize> {
+    fn unacknowledged(&mut self, socket: &Socket) -> io::Result<Option<Duration>> {
         Ok(self.world.borrow().unacknowledged(simulated(socket)?))
     }
 }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -351,14 +352,14 @@ impl World {
         }
     }
 
-    /// Bytes an endpoint has sent that have not arrived.
-    pub(super) fn unacknowledged(&self, id: u64) -> usize {
-        let bytes = |segment: &Segment| match segment {
-            Segment::Data(bytes) => bytes.len(),
-            Segment::End | Segment::Reset | Segment::Window(_) => 0,
-        };
-        let queue = self.pipes.get(&id).map(|pipe| &pipe.queue);
-        queue.map_or(0, |queue| queue.iter().map(|(_, segment)| bytes(segment)).sum())
+    /// How long an endpoint's data has not been delivered, if there is any: since its link went down.
+    pub(super) fn unacknowledged(&self, id: u64) -> Option<Duration> {
+        let pipe = self.pipes.get(&id)?;
+        let has_data = pipe
+            .queue
+            .iter()
+            .any(|(_, segment)| matches!(segment, Segment::Data(_)));
+        has_data.then(|| Duration::from_nanos(pipe.stalled.map_or(0, |since| self.now - since)))
     }
 
     pub(super) fn deliver(&mut self, id: u64) {

@@ -381,7 +381,7 @@ impl Driver for UringDriver {
         }
     }
 
-    fn unacknowledged(&mut self, socket: &Socket) -> io::Result<usize> {
+    fn unacknowledged(&mut self, socket: &Socket) -> io::Result<Option<Duration>> {
         match socket {
             Socket::Kernel(fd) => sys::unacknowledged(fd.as_fd()),
             Socket::Sim(_) => Err(io::Error::from(io::ErrorKind::InvalidInput)),

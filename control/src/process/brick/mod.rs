@@ -277,7 +277,7 @@ impl Brick {
                 Ok(Err(e)) => e.to_string(),
                 Err(_) => format!("the disk does not answer within {} s", limit.as_secs()),
             };
-            tracing::error!("health check of {} failed: {why}; the brick goes down", self.name());
+            tracing::error!("{}: health-check failed, going down: {why}", self.name());
             self.core.order(Order::ChildUp(false));
             rt::sleep(FAILURE_GRACE).await;
             return self.disk_failed.notify_one();

@@ -108,10 +108,11 @@ impl Conn {
     /// for a sign of life if there is nothing to acknowledge, unless it was heard or asked within `pace`.
     pub fn unacknowledged(&self, pace: Duration, may_ask: bool) -> Duration {
         let now = exec::now();
-        if self.stream.unacknowledged().is_ok_and(|bytes| bytes > 0) {
+        if let Ok(Some(last)) = self.stream.unacknowledged() {
+            // On a busy connection something is always on its way; on an idle one the last acknowledgement is old.
             let since = self.unacknowledged.get().unwrap_or(now);
             self.unacknowledged.set(Some(since));
-            return now - since;
+            return last.min(now - since).min(now - self.heard.get());
         }
         self.unacknowledged.set(None);
         if may_ask && now - self.heard.get() >= pace && now - self.asked.get() >= pace {

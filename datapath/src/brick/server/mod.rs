@@ -347,11 +347,15 @@ impl BrickServer {
             };
             match accepted {
                 Ok(stream) => self.serve_stream(stream),
-                Err(e) if is_passing(&e) => {
-                    tracing::warn!("accept failed: {e}");
-                    exec::sleep(ACCEPT_PAUSE).await;
-                }
-                Err(e) => return Err(e),
+                Err(e) => match accept_error(&e) {
+                    // Its client has gone before it was accepted; after a stop there can be many of them.
+                    AcceptError::OneConnection => tracing::debug!("accept: {e}"),
+                    AcceptError::Shortage => {
+                        tracing::warn!("accept failed: {e}");
+                        exec::sleep(ACCEPT_PAUSE).await;
+                    }
+                    AcceptError::Listener => return Err(e),
+                },
             }
         }
     }
@@ -408,20 +412,26 @@ impl BrickServer {
     }
 }
 
-/// Whether an accept error concerns one connection or a shortage, not the listener.
-fn is_passing(e: &io::Error) -> bool {
-    matches!(
-        e.raw_os_error(),
-        Some(
-            libc::ECONNABORTED
-                | libc::EMFILE
-                | libc::ENFILE
-                | libc::ENOBUFS
-                | libc::ENOMEM
-                | libc::EINTR
-                | libc::EPROTO
-        )
-    )
+/// What an accept error concerns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum AcceptError {
+    /// The connection that was to be accepted.
+    OneConnection,
+    /// The process or the machine has not enough of something.
+    Shortage,
+    /// The listener, for good.
+    Listener,
+}
+
+/// accept(2): errors of the new connection and of the network come out of it too, so everything that is not known to be
+/// the listener's own must not end it.
+fn accept_error(e: &io::Error) -> AcceptError {
+    match e.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => AcceptError::Shortage,
+        Some(libc::EBADF | libc::ENOTSOCK | libc::EINVAL | libc::EOPNOTSUPP | libc::EFAULT) => AcceptError::Listener,
+        Some(_) => AcceptError::OneConnection,
+        None => AcceptError::Listener,
+    }
 }
 
 fn open_indices(store: &Store) -> FsResult<OwnedFd> {
@@ -437,4 +447,25 @@ fn open_indices(store: &Store) -> FsResult<OwnedFd> {
         libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW,
         0,
     )
+}
+
+#[cfg(test)]
+mod accept_tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_ended_before_it_was_accepted_does_not_end_the_listener() {
+        let concerns = |errno| accept_error(&io::Error::from_raw_os_error(errno));
+        for errno in [
+            libc::ENOTCONN,
+            libc::ECONNABORTED,
+            libc::ECONNRESET,
+            libc::EPROTO,
+            libc::ETIMEDOUT,
+        ] {
+            assert_eq!(concerns(errno), AcceptError::OneConnection);
+        }
+        assert_eq!(concerns(libc::EMFILE), AcceptError::Shortage);
+        assert_eq!(concerns(libc::EBADF), AcceptError::Listener);
+    }
 }
