@@ -157,7 +157,11 @@ impl Fetcher {
                 _ => FetchError::NoSuchVolfile(self.key.clone()),
             });
         }
-        if let Some(list) = reply.xdata.get_str("cluster.brick-vol-servers") {
+        // A brick asks its own management daemon only: with another it would sign in for that server's brick of the same
+        // path, and nobody would find that one again.
+        if self.is_client
+            && let Some(list) = reply.xdata.get_str("cluster.brick-vol-servers")
+        {
             self.learn_list(list);
         }
         Ok(reply.spec)
