@@ -7,9 +7,9 @@ use datapath::wire::portmap::{PortByBrickReq, PortByBrickRsp, Proc, SignInReq, S
 use datapath::wire::program;
 use futures_util::future::LocalBoxFuture;
 
-use super::super::daemon::Daemon;
+use super::super::daemon::{Daemon, is_local_address};
 use super::{arguments, id, reply};
-use crate::rpc::{Call, Program, ProgramId, Refusal};
+use crate::rpc::{Address, Call, Program, ProgramId, Refusal};
 
 pub(super) struct Portmap(Daemon);
 
@@ -32,6 +32,13 @@ impl Portmap {
                         op_ret: -1,
                         ..PortByBrickRsp::default()
                     },
+                })
+            }
+            Some(Proc::SignIn | Proc::SignOut) if !is_local(call.peer.address()) => {
+                tracing::warn!("{}: a brick of another server is not signed in here", call.peer.address());
+                reply(&SignInRsp {
+                    op_ret: -1,
+                    op_errno: libc::EPERM,
                 })
             }
             Some(Proc::SignIn) => {
@@ -61,6 +68,15 @@ impl Portmap {
             // 10.3 never answers BRICKBYPORT; a refusal at least ends the wait.
             Some(Proc::BrickByPort) | None => Err(Refusal::ProcUnavail),
         }
+    }
+}
+
+/// Whether the caller is on this server. Bricks of different servers often have the same path: one that signed in with
+/// the wrong daemon would hide that server's own.
+fn is_local(address: &Address) -> bool {
+    match address {
+        Address::Tcp(address) => is_local_address(address.ip()),
+        Address::Unix(_) => true,
     }
 }
 
