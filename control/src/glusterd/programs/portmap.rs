@@ -35,7 +35,10 @@ impl Portmap {
                 })
             }
             Some(Proc::SignIn | Proc::SignOut) if !is_local(call.peer.address()) => {
-                tracing::warn!("{}: a brick of another server is not signed in here", call.peer.address());
+                tracing::warn!(
+                    "{}: a brick of another server is not signed in here",
+                    call.peer.address()
+                );
                 reply(&SignInRsp {
                     op_ret: -1,
                     op_errno: libc::EPERM,
