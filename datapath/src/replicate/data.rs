@@ -169,6 +169,9 @@ impl ReplicaSet {
 
     /// Lock and pre-op in one round trip while nobody else wants the lock: a dirty mark does no harm without it, at
     /// worst heal looks at the file. Otherwise the marks are taken back and set again under the lock.
+    ///
+    /// Not while anything is to be healed: a healer that holds the lock would read a mark that waits for the lock as
+    /// one left behind and take it away, and taken back or cleared once more it would count below zero.
     async fn lock_and_mark(
         &self,
         gfid: Gfid,
@@ -177,18 +180,15 @@ impl ReplicaSet {
         cred: &GlusterfsCred,
     ) -> FsResult<(BrickSet, Answers<DictRsp>)> {
         let up = self.up();
+        if (up & self.trusted()) != BrickSet::first(self.bricks()) {
+            return self.lock_then_mark(gfid, object, domain, cred).await;
+        }
         let marking = self.start_marks(gfid, up, cred);
         let at_once = self.lock_or_give_up(object, domain, up, cred).await;
         let marked = self.collect(marking).await;
         let Ok(locked) = at_once else {
             self.clear_dirty(gfid, marked.ok(), BrickSet::EMPTY, cred).await;
-            let locked = self.lock(object, domain, self.up(), cred).await;
-            if let Err(e) = self.quorum_of(locked) {
-                self.unlock(object, domain, locked, cred).await;
-                return Err(e);
-            }
-            let marked = self.collect(self.start_marks(gfid, locked, cred)).await;
-            return Ok((locked, marked));
+            return self.lock_then_mark(gfid, object, domain, cred).await;
         };
         let unlocked = marked.ok() - locked;
         if !unlocked.is_empty() {
@@ -201,6 +201,23 @@ impl ReplicaSet {
             return Err(e);
         }
         Ok((locked, marked.limited_to(locked)))
+    }
+
+    /// Lock, and the pre-op under it.
+    async fn lock_then_mark(
+        &self,
+        gfid: Gfid,
+        object: &[LockObject],
+        domain: &Bytes,
+        cred: &GlusterfsCred,
+    ) -> FsResult<(BrickSet, Answers<DictRsp>)> {
+        let locked = self.lock(object, domain, self.up(), cred).await;
+        if let Err(e) = self.quorum_of(locked) {
+            self.unlock(object, domain, locked, cred).await;
+            return Err(e);
+        }
+        let marked = self.collect(self.start_marks(gfid, locked, cred)).await;
+        Ok((locked, marked))
     }
 
     /// Pre-op: dirty +1 on `bricks`; the answers will carry the blame there is.
