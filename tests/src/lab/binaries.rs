@@ -40,6 +40,19 @@ pub fn our_directory() -> Result<PathBuf> {
     Ok(dir.to_path_buf())
 }
 
+/// Path of the running program. The suite builds all programs, itself among them, while it runs: the kernel then calls
+/// the file it was started from deleted, and the new one lies in its place.
+///
+/// # Errors
+/// When the path is unknown.
+pub fn this_program() -> Result<PathBuf> {
+    let exe = std::env::current_exe().context("path of the running program")?;
+    let text = exe.to_string_lossy();
+    Ok(text
+        .strip_suffix(" (deleted)")
+        .map_or_else(|| exe.clone(), PathBuf::from))
+}
+
 /// Path of one of our programs.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use ::tests::lab::error::Result;
 use ::tests::lab::signals::Interrupt;
-use ::tests::lab::{Cmd, cleanup_leftovers, record};
+use ::tests::lab::{Cmd, binaries, cleanup_leftovers, record};
 use ::tests::scenarios::{self, Scenario};
 use std::fs;
 use std::process::ExitCode;
@@ -57,7 +57,7 @@ fn child(scenario: &Scenario, interrupt: &Interrupt) -> Result<Option<String>> {
     let base = record::base_directory();
     fs::create_dir_all(&base)?;
     let log = base.join(format!("suite-{}-{}.log", std::process::id(), scenario.name));
-    let cmd = Cmd::new(std::env::current_exe()?).arg("--one").arg(scenario.name);
+    let cmd = Cmd::new(binaries::this_program()?).arg("--one").arg(scenario.name);
     let mut running = cmd.background(&log)?;
     let end = Instant::now() + Duration::from_secs(scenario.seconds);
     let mut shown = 0;

@@ -84,7 +84,9 @@ fn look() -> Result<BTreeSet<String>> {
         // What cargo's tests have started carries no tag, but comes from our directory (this program does, too).
         let program = pid.program();
         let name = program.as_ref().and_then(|path| path.file_name()?.to_str());
-        if program.as_ref().is_some_and(|path| path.starts_with(&ours)) && name != Some("suite") {
+        // Its file may have been replaced by the build it runs.
+        let this = name.is_some_and(|name| name.strip_suffix(" (deleted)").unwrap_or(name) == "suite");
+        if program.as_ref().is_some_and(|path| path.starts_with(&ours)) && !this {
             add(format!("process {}: {}", pid.pid, pid.command()));
         }
         if let Some(lab) = pid.env_value(record::TAG) {
