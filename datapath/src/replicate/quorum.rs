@@ -58,6 +58,16 @@ impl Quorum {
         wanted.clamp(1, live.max(1))
     }
 
+    /// The fewest bricks an acknowledged change can be on; `None` where one brick may do.
+    pub fn least(&self) -> Option<usize> {
+        match self.kind {
+            QuorumType::None => None,
+            // Half of the bricks do if the first is among them.
+            QuorumType::Auto => Some(self.bricks.div_ceil(2)),
+            QuorumType::Fixed(count) => Some(count),
+        }
+    }
+
     /// The number an accusation must reach to count where every brick is accused (brick-and-replicate.md E.3 rule 6);
     /// `None` when the rule is inactive.
     pub fn accusers(&self) -> Option<usize> {

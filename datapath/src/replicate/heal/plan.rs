@@ -113,6 +113,21 @@ impl Evidence<'_> {
         }
     }
 
+    /// Bricks that have missed no acknowledged change, though somebody accuses them: whoever missed one is accused by
+    /// all who have it, and those are a quorum less the bricks that are not here. Names that only others have may have
+    /// been removed since. Empty where that cannot be told.
+    fn complete(&self, slot: Slot) -> BrickSet {
+        let Some(least) = self.quorum.least() else {
+            return BrickSet::EMPTY;
+        };
+        let absent = self.said.len() - self.participants.len();
+        let witnesses = least.saturating_sub(absent);
+        self.participants
+            .iter()
+            .filter(|&j| self.accusers(j, slot) < witnesses)
+            .collect()
+    }
+
     /// Plan for the contents of a file.
     pub fn data(&self) -> Plan {
         let slot = Slot::Data;
@@ -198,9 +213,13 @@ impl Evidence<'_> {
                 .is_some_and(|t| !(t.pending.blamed(slot) & self.participants).is_empty())
         });
         if sources.is_empty() || !accusing {
-            return Plan::Merge {
-                bricks: self.participants,
+            let complete = self.complete(slot);
+            let bricks = if complete.is_empty() {
+                self.participants
+            } else {
+                complete
             };
+            return Plan::Merge { bricks };
         }
         // A dirty mark on a good brick tells of an unfinished change: the good bricks may differ among each other. Those
         // they accuse missed changes that were finished, so their names and marks do not count: a merge with them
