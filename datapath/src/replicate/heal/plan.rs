@@ -423,9 +423,22 @@ mod tests {
             .blame(0, 2, Slot::Entry);
         assert_eq!(
             c.evidence().entry(),
+            Plan::Merge { bricks: set(&[0, 1]) },
+            "a quorum says that the third has missed something"
+        );
+        let c = case(3)
+            .blame(0, 1, Slot::Entry)
+            .blame(0, 2, Slot::Entry)
+            .blame(1, 0, Slot::Entry)
+            .blame(1, 2, Slot::Entry)
+            .blame(2, 0, Slot::Entry)
+            .blame(2, 1, Slot::Entry);
+        assert_eq!(
+            c.evidence().entry(),
             Plan::Merge {
                 bricks: set(&[0, 1, 2])
-            }
+            },
+            "each is accused by a quorum"
         );
         let c = case(3)
             .blame(0, 1, Slot::Entry)
