@@ -179,10 +179,10 @@ impl ReplicaSet {
         domain: &Bytes,
         cred: &GlusterfsCred,
     ) -> FsResult<(BrickSet, Answers<DictRsp>)> {
-        let up = self.up();
-        if (up & self.trusted()) != BrickSet::first(self.bricks()) {
+        if !self.is_whole() {
             return self.lock_then_mark(gfid, object, domain, cred).await;
         }
+        let up = self.up();
         let marking = self.start_marks(gfid, up, cred);
         let at_once = self.lock_or_give_up(object, domain, up, cred).await;
         let marked = self.collect(marking).await;

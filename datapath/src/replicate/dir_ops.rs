@@ -80,7 +80,7 @@ impl ReplicaSet {
         };
         let rsp = self.subvol(brick).call(&self.cred(caller, 0), &req).await?;
         // Attributes from one brick are right only where nothing is pending anywhere.
-        let clean = self.trusted() == BrickSet::first(self.bricks());
+        let clean = self.is_whole();
         let end = rsp.op_errno == Errno::ENOENT.0 || rsp.entries.is_empty();
         let root = fd.gfid() == Gfid::ROOT;
         let entries = rsp

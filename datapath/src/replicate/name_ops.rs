@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::BrickSet;
 use super::answers::Answers;
 use super::entry::{ChangedName, EntryTxn, NewInode, key};
 use super::locking::LockObject;
@@ -280,7 +279,7 @@ impl ReplicaSet {
             Err(e) => return Err(e),
         };
         // Where a brick may be stale, it may have another inode under the old name.
-        let wanted = match self.trusted() == BrickSet::first(self.bricks()) {
+        let wanted = match self.is_whole() {
             true => None,
             false => Some(self.lookup(caller, oldparent, oldname).await?.gfid),
         };

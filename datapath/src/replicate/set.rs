@@ -242,6 +242,11 @@ impl ReplicaSet {
         self.0.trusted.get()
     }
 
+    /// Whether every brick is up and known not to have missed anything.
+    pub fn is_whole(&self) -> bool {
+        self.trusted() == BrickSet::first(self.bricks())
+    }
+
     /// The current generation.
     pub fn generation(&self) -> u32 {
         self.0.generation.get()

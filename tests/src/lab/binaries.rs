@@ -27,7 +27,7 @@ pub fn our_directory() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os(DIRECTORY_VARIABLE) {
         return Ok(dir.into());
     }
-    let exe = std::env::current_exe().context("path of the running program")?;
+    let exe = this_program()?;
     let dir = exe
         .parent()
         .ok_or_else(|| fail("the running program has no directory"))?;
