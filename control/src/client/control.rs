@@ -315,6 +315,7 @@ impl Control {
                     connector.want(core);
                 }
             }
+            FromCore::Wanted => connectors.values().for_each(|brick| brick.connector.hurry(core)),
             FromCore::Up { brick } => {
                 if let Some(connector) = connector(brick) {
                     connector.succeeded(core);

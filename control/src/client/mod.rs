@@ -192,7 +192,7 @@ impl Shared {
                 state.up_at_ready = state.up_at_ready.max(*up);
             }
             FromCore::AuthFailed { why, .. } => state.auth_failed = Some(why.clone()),
-            FromCore::NeedEndpoint { .. } | FromCore::Health { .. } => {}
+            FromCore::NeedEndpoint { .. } | FromCore::Health { .. } | FromCore::Wanted => {}
         });
     }
 }

@@ -27,6 +27,8 @@ use crate::rt::{self, Instant, sync};
 /// attempt itself: a brick that can be reached again shall be connected within a second.
 const FIRST_PERIOD: Duration = Duration::from_millis(200);
 const LONGEST_PERIOD: Duration = Duration::from_millis(600);
+/// The same while operations wait for the brick.
+const HURRIED_PERIOD: Duration = Duration::from_millis(20);
 /// One question to the daemon, connecting included.
 const QUERY_LIMIT: Duration = Duration::from_secs(2);
 /// The same when the brick's last port is known and tried too.
@@ -103,6 +105,14 @@ impl Connector {
     pub(super) fn want(&self, core: usize) {
         if let Some(pace) = self.pace.borrow_mut().get_mut(core) {
             pace.wanting = true;
+        }
+        self.wanted.notify_one();
+    }
+
+    /// An operation waits for bricks: the next attempt for the core, if it wants one, is at once.
+    pub(super) fn hurry(&self, core: usize) {
+        if let Some(pace) = self.pace.borrow_mut().get_mut(core) {
+            pace.period = HURRIED_PERIOD;
         }
         self.wanted.notify_one();
     }

@@ -142,6 +142,7 @@ fn tell_events(live: &LiveVolume, told: &mailbox::Sender<FromCore>) {
                 tell(&told, FromCore::Health { brick, change });
             }
         }
+        BrickEvent::Wanted => tell(&told, FromCore::Wanted),
     });
 }
 

@@ -212,6 +212,8 @@ pub enum FromCore {
         /// From what to what, and why.
         change: Transition,
     },
+    /// An operation cannot be done without the bricks the core has no connection to: they are to be tried at once.
+    Wanted,
     /// Every brick has given its first status, or the start-up wait is over: operations are answered now.
     Ready {
         /// How many bricks are up.

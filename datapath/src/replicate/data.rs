@@ -76,7 +76,7 @@ impl ReplicaSet {
     where
         F: Fn(usize, &Subvol) -> Reply<Iatt2Rsp>,
     {
-        self.writable()?;
+        self.become_writable().await?;
         let inode = self.inode(gfid);
         let (ticket, live) = self.join_data_lock(&inode, op.range).await?;
         let skipped = self.hopelessly_slow(live);

@@ -108,7 +108,7 @@ impl ReplicaSet {
         start: impl Fn(usize, &Subvol) -> Reply<T>,
         check: impl Fn(&mut Answers<T>),
     ) -> FsResult<Answers<T>> {
-        self.writable()?;
+        self.become_writable().await?;
         LockObject::sort(&mut txn.locks);
         let cred = self.own_cred(self.new_owner());
         let domain = self.0.domain.clone();
@@ -317,7 +317,7 @@ impl ReplicaSet {
         gfid: Gfid,
         start: impl Fn(usize, &Subvol) -> Reply<T>,
     ) -> FsResult<Answers<T>> {
-        self.writable()?;
+        self.become_writable().await?;
         let cred = self.own_cred(self.new_owner());
         let domain = self.0.domain.clone();
         let locks = vec![LockObject::Inode {

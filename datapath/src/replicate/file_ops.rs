@@ -26,7 +26,7 @@ impl ReplicaSet {
     pub async fn open(&self, caller: &Caller, gfid: Gfid, flags: u32) -> FsResult<Fd> {
         let writes = flags & flags::open::ACCMODE != flags::open::RDONLY || flags & flags::open::TRUNC != 0;
         if writes {
-            self.writable()?;
+            self.become_writable().await?;
         }
         let wire = self.wire_flags(flags) & !(flags::open::TRUNC | flags::open::CREAT | flags::open::EXCL);
         let cred = self.cred(caller, 0);

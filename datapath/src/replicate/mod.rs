@@ -5,6 +5,7 @@
 
 mod answers;
 mod attr_ops;
+mod await_quorum;
 mod brickset;
 mod change;
 mod data;

@@ -53,6 +53,8 @@ pub(super) struct Inner {
     /// Set once the first status of every brick is known.
     pub(super) ready: Event,
     pub(super) statuses: Cell<BrickSet>,
+    /// How often each brick could not be reached.
+    failures: RefCell<Vec<u32>>,
     pub(super) on_event: RefCell<Option<EventHandler>>,
     me: Weak<Inner>,
     /// New files' inode numbers leave this rest when divided by that many cores.
@@ -99,6 +101,8 @@ pub enum BrickEvent {
     Down(usize, String),
     /// What is thought of the brick has changed.
     Health(usize, Transition),
+    /// An operation cannot be done without bricks that are away: they are to be tried at once.
+    Wanted,
 }
 
 impl std::fmt::Debug for ReplicaSet {
@@ -152,6 +156,7 @@ impl ReplicaSet {
                 generation: Cell::new(1),
                 ready: Event::new(),
                 statuses: Cell::new(BrickSet::EMPTY),
+                failures: RefCell::new(vec![0; bricks]),
                 on_event: RefCell::new(None),
                 me: me.clone(),
                 gfid_share: Cell::new((1, 0)),
@@ -277,9 +282,17 @@ impl ReplicaSet {
         self.0.ready.wait().await;
     }
 
-    /// Notes a first status of `brick` that is not a connection: it cannot be reached now.
+    /// Notes that `brick` cannot be reached now, which is a first status, too.
     pub fn unreachable(&self, brick: usize) {
+        if let Some(count) = self.0.failures.borrow_mut().get_mut(brick) {
+            *count = count.wrapping_add(1);
+        }
         self.0.first_status(brick);
+    }
+
+    /// How often each brick could not be reached.
+    pub(super) fn failures(&self) -> Vec<u32> {
+        self.0.failures.borrow().clone()
     }
 
     /// Ends the start-up wait with the bricks there are.
@@ -457,6 +470,10 @@ impl Inner {
 
     fn changed(&self, event: BrickEvent) {
         self.generation.set(self.generation.get().wrapping_add(1));
+        self.tell(event);
+    }
+
+    pub(super) fn tell(&self, event: BrickEvent) {
         if let Some(told) = &*self.on_event.borrow() {
             told(event);
         }
@@ -496,9 +513,7 @@ impl SubvolEvents for Inner {
 
     fn health(&self, brick: usize, change: &Transition) {
         self.note_health(brick, change);
-        if let Some(told) = &*self.on_event.borrow() {
-            told(BrickEvent::Health(brick, change.clone()));
-        }
+        self.tell(BrickEvent::Health(brick, change.clone()));
     }
 
     fn quorum(&self, set: BrickSet) -> bool {

@@ -141,7 +141,7 @@ impl World {
         let daemon = HealDaemon::start(healer.clone());
         let woken = daemon.clone();
         healer.on_event(move |event| {
-            if !matches!(event, BrickEvent::Health(..)) {
+            if !matches!(event, BrickEvent::Health(..) | BrickEvent::Wanted) {
                 woken.bricks_changed();
             }
         });

@@ -1,13 +1,14 @@
 //! The self-heal daemon's loop: when to crawl which brick (brick-and-replicate.md E.1, E.8).
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::crawl::CrawlSummary;
-use crate::exec::{self, WallTime, sync::Notify};
+use crate::exec::{self, Mono, WallTime, sync::Notify};
 use crate::replicate::ReplicaSet;
+use crate::wire::Gfid;
 
 /// Pause after a crawl that healed something: there may be more.
 const AGAIN_SOON: Duration = Duration::from_millis(200);
@@ -16,6 +17,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often a brick's index is looked at although nothing came or went: what another client could not reach, or what
 /// a full disk refused, is found this way.
 const LOOK: Duration = Duration::from_secs(5);
+/// An inode that has been dirty for so long is looked at: writers are done by then, or give their lock up when asked.
+/// What a client that crashed has left, or a post-op that failed, is found this way.
+const DIRTY_AGE: Duration = Duration::from_secs(20);
 /// Crawls remembered per brick for `heal statistics`.
 const HISTORY: usize = 50;
 
@@ -113,6 +117,7 @@ impl HealDaemon {
     async fn heal_brick(self, brick: usize) {
         let set = self.0.set.clone();
         set.ready().await;
+        let mut dirty = DirtySince::default();
         loop {
             let pause = if set.options().self_heal_daemon && self.may_heal(brick) {
                 let kind = if self.0.full[brick].take() {
@@ -124,12 +129,13 @@ impl HealDaemon {
             } else {
                 set.options().heal_timeout
             };
-            self.pause(brick, pause).await;
+            self.pause(brick, pause, &mut dirty).await;
         }
     }
 
-    /// Waits for `pause`, for a wake-up, or until the brick's index is no longer empty.
-    async fn pause(&self, brick: usize, pause: Duration) {
+    /// Waits for `pause`, for a wake-up, until the brick's index is no longer empty, or until something on it has been
+    /// dirty for long.
+    async fn pause(&self, brick: usize, pause: Duration, dirty: &mut DirtySince) {
         let end = exec::now() + pause;
         loop {
             let left = end - exec::now();
@@ -142,10 +148,19 @@ impl HealDaemon {
             {
                 return;
             }
-            if left > LOOK && self.may_heal(brick) && self.0.set.heal_count(brick).await.is_ok_and(|n| n > 0) {
+            if left > LOOK && self.may_heal(brick) && self.is_needed(brick, dirty).await {
                 return;
             }
         }
+    }
+
+    async fn is_needed(&self, brick: usize, dirty: &mut DirtySince) -> bool {
+        let set = &self.0.set;
+        if set.heal_count(brick).await.is_ok_and(|n| n > 0) {
+            return true;
+        }
+        let now_dirty = set.dirty_entries(brick).await;
+        now_dirty.is_ok_and(|now_dirty| dirty.look(exec::now(), now_dirty))
     }
 
     /// Healing needs the brick itself and a quorum to judge by.
@@ -197,5 +212,40 @@ impl HealDaemon {
             last.ended = Some(exec::wall_clock());
             last.summary = summary;
         }
+    }
+}
+
+/// Since when which inodes are seen dirty on a brick.
+#[derive(Default)]
+struct DirtySince(BTreeMap<Gfid, Mono>);
+
+impl DirtySince {
+    /// Takes what is dirty now; `true` when some of it has been for long. Each is told of once in that time.
+    fn look(&mut self, now: Mono, dirty: Vec<Gfid>) -> bool {
+        let since = |gfid: &Gfid| self.0.get(gfid).copied().unwrap_or(now);
+        self.0 = dirty.into_iter().map(|gfid| (gfid, since(&gfid))).collect();
+        let mut found = false;
+        for since in self.0.values_mut().filter(|since| now - **since >= DIRTY_AGE) {
+            (*since, found) = (now, true);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_dirty_is_told_of_and_what_comes_and_goes_is_not() {
+        let (a, b) = (Gfid([1; 16]), Gfid([2; 16]));
+        let mut dirty = DirtySince::default();
+        let at = |secs| Mono::default() + Duration::from_secs(secs);
+        assert!(!dirty.look(at(0), vec![a, b]));
+        assert!(!dirty.look(at(15), vec![a]));
+        assert!(dirty.look(at(20), vec![a, b]), "a was dirty all the time");
+        assert!(!dirty.look(at(25), vec![a, b]), "a was told of, b is new");
+        assert!(dirty.look(at(40), vec![a, b]));
+        assert!(!dirty.look(at(60), Vec::new()));
     }
 }

@@ -65,6 +65,12 @@ impl ReplicaSet {
         Ok(self.index_entries(brick, directory).await?.len() as u64)
     }
 
+    /// The inodes a brick has under the mark of a change that is under way or was not completed.
+    pub(super) async fn dirty_entries(&self, brick: usize) -> FsResult<Vec<Gfid>> {
+        let directory = self.index_directory(brick, INDICES[1]).await?;
+        self.index_entries(brick, directory).await
+    }
+
     async fn heal_info_of(&self, brick: usize) -> FsResult<Vec<HealEntry>> {
         let mut seen = BTreeSet::new();
         let mut entries = Vec::new();
