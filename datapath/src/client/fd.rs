@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 
-use crate::replicate::BrickSet;
+use crate::replicate::{BrickSet, DirStream};
 use crate::wire::Gfid;
 
 /// "No fd of mine: open the file yourself for this request" (wire-protocol.md 3.5).
@@ -21,7 +21,7 @@ struct FdInner {
     remote: RefCell<Vec<Option<i64>>>,
     /// Bricks an OPEN is on its way to.
     opening: Cell<BrickSet>,
-    listing: Cell<Option<usize>>,
+    stream: RefCell<DirStream>,
     released: Cell<bool>,
 }
 
@@ -43,7 +43,7 @@ impl Fd {
             is_dir,
             remote: RefCell::new(vec![None; bricks]),
             opening: Cell::default(),
-            listing: Cell::new(None),
+            stream: RefCell::default(),
             released: Cell::new(false),
         }))
     }
@@ -112,14 +112,14 @@ impl Fd {
             .collect()
     }
 
-    /// The brick a directory listing is read from: cookies mean nothing on another.
+    /// The brick a directory listing is read from now.
     pub fn listing(&self) -> Option<usize> {
-        self.0.listing.get()
+        Some(self.0.stream.borrow().source()?.brick)
     }
 
-    /// Binds the listing to `brick`.
-    pub fn set_listing(&self, brick: Option<usize>) {
-        self.0.listing.set(brick);
+    /// Where its listing stands, if it is a directory. Not to be borrowed over a wait.
+    pub(crate) fn stream(&self) -> &RefCell<DirStream> {
+        &self.0.stream
     }
 
     /// Marks it released: it is not re-opened any more. Returns whether it was before.
@@ -185,9 +185,7 @@ impl FdTable {
             fd.remote.replace(was.iter().map(number).collect());
             // No OPEN is under way when bricks change.
             fd.opening.set(BrickSet::EMPTY);
-            let listing = fd.listing.get();
-            fd.listing
-                .set(listing.and_then(|listing| was.iter().position(|was| *was == Some(listing))));
+            fd.stream.borrow_mut().renumber(was);
         }
     }
 

@@ -1,16 +1,24 @@
-//! Directory listings: one brick per listing, because cookies mean nothing on another.
+//! Directories: listings, which come from one brick until it is lost and then from another, and fsync.
+
+use std::cell::Cell;
 
 use super::BrickSet;
-use super::read::Part;
+use super::dir_stream::{Place, Reading, Source};
+use super::hedge::Hints;
+use super::read::{Part, worth_another_brick};
 use super::set::ReplicaSet;
-use crate::client::{Caller, DirEntry, Fd};
+use crate::client::{Caller, DirEntry, Fd, Subvol};
 use crate::errno::{Errno, FsResult};
-use crate::wire::fop::{FsyncdirReq, OpendirReq, ReaddirpReq};
+use crate::exec::{self, Mono};
+use crate::wire::auth::GlusterfsCred;
+use crate::wire::fop::{DirEntryPlus, Fop, FsyncdirReq, OpendirReq, ReaddirReq, ReaddirpReq};
 use crate::wire::{Dict, Gfid};
 
 /// Names the volume keeps for itself.
 const PRIVATE_PREFIX: &[u8] = b".glusterfs-anonymous-inode-";
 const PRIVATE_NAME: &[u8] = b".landfill";
+/// Bytes of names asked for at once where names are passed over.
+const NAMES_BYTES: u32 = 256 << 10;
 
 impl ReplicaSet {
     /// Opens a directory. The bricks are asked when it is read.
@@ -31,82 +39,86 @@ impl ReplicaSet {
             gfid: fd.gfid(),
             xdata: Dict::null(),
         };
-        let sessions = self.sessions();
-        let rsp = self.subvol(brick).call(&self.cred(caller, 0), &req).await?;
-        self.opened(fd, brick, rsp.fd, &sessions);
-        Ok(rsp.fd)
+        let subvol = self.subvol(brick).clone();
+        let session = subvol.session_id();
+        let reply = subvol.call(&self.cred(caller, 0), &req);
+        let opened = fd.clone();
+        // A task of its own: when another brick is faster nobody waits for this one any more, and its number would be
+        // open there until the session ends.
+        let task = exec::spawn(async move {
+            let rsp = reply.await?;
+            subvol.take_late(&opened, rsp.fd, session);
+            let brick = subvol.index().ok_or(Errno::ENOTCONN)?;
+            opened.remote(brick).ok_or(Errno::ENOTCONN)
+        });
+        task.await.unwrap_or(Err(Errno::ENOTCONN))
     }
 
-    /// Entries from cookie `off` on, about `size` bytes of them, and whether the end was reached.
+    /// Entries from cookie `off` on, about `size` bytes of them, and whether the end was reached. When the brick that
+    /// gives them is lost, another one goes on ([`super::dir_stream`]).
     ///
     /// # Errors
-    /// `ENOTCONN` when the listing's brick is gone in the middle: cookies of another brick are not comparable, so the
-    /// listing has to be started again.
+    /// As every read; `ENOENT` for a cookie that belongs to another open of the directory.
     pub async fn readdirp(&self, caller: &Caller, fd: &Fd, off: u64, size: u32) -> FsResult<(Vec<DirEntry>, bool)> {
-        if off == 0 {
-            fd.set_listing(None);
+        let place = fd.stream().borrow().place(off)?;
+        match self.read_page(caller, fd, place, size).await {
+            Err(e) if worth_another_brick(e) => {}
+            page => return page,
         }
-        match fd.listing() {
-            Some(brick) => self.list_from(caller, fd, brick, off, size).await,
-            None if off != 0 => Err(Errno::ENOTCONN),
-            None => self.list_anew(caller, fd, size).await,
-        }
+        self.inode(fd.gfid()).need_refresh();
+        self.read_page(caller, fd, place, size).await
     }
 
-    async fn list_anew(&self, caller: &Caller, fd: &Fd, size: u32) -> FsResult<(Vec<DirEntry>, bool)> {
+    async fn read_page(&self, caller: &Caller, fd: &Fd, place: Place, size: u32) -> FsResult<(Vec<DirEntry>, bool)> {
         let left = self.candidates(fd.gfid(), Part::Data).await?;
         let inode = self.inode(fd.gfid());
-        let list = |brick, _| async move { Ok((brick, self.list_from(caller, fd, brick, 0, size).await?)) };
-        let (brick, entries) = self.hedged(&inode, left, &list).await?;
-        fd.set_listing(Some(brick));
-        Ok(entries)
-    }
-
-    async fn list_from(
-        &self,
-        caller: &Caller,
-        fd: &Fd,
-        brick: usize,
-        off: u64,
-        size: u32,
-    ) -> FsResult<(Vec<DirEntry>, bool)> {
-        let number = self.open_directory(caller, fd, brick).await?;
-        let req = ReaddirpReq {
-            gfid: fd.gfid(),
-            fd: number,
-            offset: off,
-            size,
-            xdata: Dict::new(),
+        let hints = Hints {
+            // One that begins may go to any brick.
+            prefer: fd.listing().filter(|_| !place.is_start()),
+            ..Hints::default()
         };
-        let rsp = self.subvol(brick).call(&self.cred(caller, 0), &req).await?;
+        let (cred, hints) = (&self.cred(caller, 0), &hints);
+        let read = |brick, _| async move {
+            let session = self.subvol(brick).session_id().ok_or(Errno::ENOTCONN)?;
+            let number = self.open_directory(caller, fd, brick).await?;
+            let listing = Listing {
+                subvol: self.subvol(brick),
+                session,
+                cred,
+                gfid: fd.gfid(),
+                number,
+                progress: &hints.progress,
+            };
+            let reading = fd.stream().borrow().reading(place, Source { brick, session });
+            listing.page(reading, size).await
+        };
+        let (reading, entries, end) = self.hedged_by(hints, &inode, left, &read).await?;
+        let given = entries.iter().map(|e| (&*e.entry.name, e.entry.d_off));
+        let cookies = fd.stream().borrow_mut().give(&reading, given);
         // Attributes from one brick are right only where nothing is pending anywhere.
         let clean = self.is_whole();
-        let end = rsp.op_errno == Errno::ENOENT.0 || rsp.entries.is_empty();
-        let root = fd.gfid() == Gfid::ROOT;
-        let entries = rsp
-            .entries
-            .into_iter()
-            .filter(|e| !(root && is_private(&e.entry.name)))
-            .map(|e| {
-                let busy = || {
-                    self.inode_if_known(e.stat.gfid)
-                        .is_some_and(|i| i.busy().contains(brick))
-                };
-                let usable = clean && e.stat.is_valid() && !e.stat.gfid.is_null() && !busy();
-                DirEntry {
-                    ino: if e.stat.gfid.is_null() {
-                        e.entry.d_ino
-                    } else {
-                        e.stat.gfid.ino()
-                    },
-                    name: e.entry.name,
-                    off: e.entry.d_off,
-                    d_type: e.entry.d_type,
-                    iatt: usable.then_some(e.stat),
-                }
-            })
-            .collect();
-        Ok((entries, end))
+        let brick = reading.source.brick;
+        let entries = entries.into_iter().zip(cookies);
+        Ok((entries.map(|(e, off)| self.entry(e, off, brick, clean)).collect(), end))
+    }
+
+    fn entry(&self, e: DirEntryPlus, off: u64, brick: usize, clean: bool) -> DirEntry {
+        let busy = || {
+            self.inode_if_known(e.stat.gfid)
+                .is_some_and(|i| i.busy().contains(brick))
+        };
+        let usable = clean && e.stat.is_valid() && !e.stat.gfid.is_null() && !busy();
+        DirEntry {
+            ino: if e.stat.gfid.is_null() {
+                e.entry.d_ino
+            } else {
+                e.stat.gfid.ino()
+            },
+            name: e.entry.name,
+            off,
+            d_type: e.entry.d_type,
+            iatt: usable.then_some(e.stat),
+        }
     }
 
     /// fsync(2) of a directory on every live brick.
@@ -144,6 +156,101 @@ impl ReplicaSet {
         } else {
             answers.errno()
         })
+    }
+}
+
+/// One brick's listing of a directory.
+struct Listing<'a> {
+    subvol: &'a Subvol,
+    session: u64,
+    cred: &'a GlusterfsCred,
+    gfid: Gfid,
+    /// The brick's number for the open directory.
+    number: i64,
+    progress: &'a Cell<Option<Mono>>,
+}
+
+/// What a brick gave: how it was read, the entries, and whether nothing follows.
+type Page = (Reading, Vec<DirEntryPlus>, bool);
+
+impl Listing<'_> {
+    /// The next entries that were not given out yet: none only at the end of the directory.
+    async fn page(&self, mut reading: Reading, size: u32) -> FsResult<Page> {
+        if reading.passes_over() {
+            self.pass_over(&mut reading).await?;
+        }
+        loop {
+            let (gfid, fd, xdata) = (self.gfid, self.number, Dict::new());
+            let offset = reading.at;
+            let req = ReaddirpReq {
+                gfid,
+                fd,
+                offset,
+                size,
+                xdata,
+            };
+            let rsp = self.call(&req).await?;
+            let end = rsp.op_errno == Errno::ENOENT.0 || rsp.entries.is_empty();
+            let last = rsp.entries.last().map(|e| e.entry.d_off);
+            let mut entries = rsp.entries;
+            entries.retain(|e| !self.is_private(&e.entry.name) && !reading.leaves_out(&e.entry.name));
+            if end || !entries.is_empty() {
+                return Ok((reading, entries, end));
+            }
+            self.go_on(&mut reading, last)?;
+        }
+    }
+
+    /// Goes by the names that were given out already, as far as they come first: by names alone, which costs a brick
+    /// much less than names with attributes.
+    async fn pass_over(&self, reading: &mut Reading) -> FsResult<()> {
+        loop {
+            let req = ReaddirReq {
+                gfid: self.gfid,
+                fd: self.number,
+                offset: reading.at,
+                size: NAMES_BYTES,
+                xdata: Dict::new(),
+            };
+            let rsp = self.call(&req).await?;
+            let known = |e: &&crate::wire::fop::DirEntry| reading.leaves_out(&e.name);
+            let passed = rsp.entries.iter().take_while(known);
+            let (count, last) = passed.fold((0, None), |(n, _), e| (n + 1, Some(e.d_off)));
+            if count > 0 {
+                self.go_on(reading, last)?;
+            }
+            if count < rsp.entries.len() || rsp.entries.is_empty() || rsp.op_errno == Errno::ENOENT.0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn go_on(&self, reading: &mut Reading, last: Option<u64>) -> FsResult<()> {
+        match last {
+            Some(off) if off != reading.at => {
+                reading.at = off;
+                Ok(())
+            }
+            _ => {
+                let (name, at) = (self.subvol.name(), reading.at);
+                tracing::error!("{name}: listing of {} does not get on from offset {at}", self.gfid);
+                Err(Errno::EIO)
+            }
+        }
+    }
+
+    /// A call in the session that the number belongs to.
+    async fn call<R: Fop>(&self, req: &R) -> FsResult<R::Reply> {
+        if self.subvol.session_id() != Some(self.session) {
+            return Err(Errno::ENOTCONN);
+        }
+        let rsp = self.subvol.call(self.cred, req).await?;
+        self.progress.set(Some(exec::now()));
+        Ok(rsp)
+    }
+
+    fn is_private(&self, name: &[u8]) -> bool {
+        self.gfid == Gfid::ROOT && is_private(name)
     }
 }
 

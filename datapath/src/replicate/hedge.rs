@@ -50,6 +50,24 @@ impl Budget {
     }
 }
 
+/// What is known of a read before it begins, and while it goes on.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    /// The brick to read from if nothing speaks against it.
+    pub prefer: Option<usize>,
+    /// For a read that takes several calls: when the last was answered. As long as answers come, nobody else is asked.
+    pub progress: Cell<Option<Mono>>,
+}
+
+impl Hints {
+    /// What is left of `delay` since the last sign of progress.
+    fn rest(&self, delay: Duration) -> Option<Duration> {
+        let until = self.progress.get()? + delay;
+        let now = exec::now();
+        (until > now).then(|| until - now)
+    }
+}
+
 /// Answers that are still to come, each with its brick.
 pub(super) type Pending<T> = FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = (usize, FsResult<T>)>>>>;
 
@@ -60,20 +78,24 @@ impl ReplicaSet {
     }
 
     /// The brick to read from: one that lags or has not answered a write of ours only if there is no other.
-    fn choose(&self, inode: &Inode, left: BrickSet) -> Option<usize> {
+    fn choose(&self, inode: &Inode, left: BrickSet, prefer: Option<usize>) -> Option<usize> {
         let idle = left - inode.busy();
+        let good = |brick: &usize| (idle - self.lagging(idle)).contains(*brick);
+        if let Some(brick) = prefer.filter(good) {
+            return Some(brick);
+        }
         let pick = |set| self.policy().pick(inode.gfid, set);
         pick(idle - self.lagging(idle)).or_else(|| pick(idle))
     }
 
     /// [`ReplicaSet::choose`]; waits while every brick has a write of ours to answer.
-    async fn choose_settled(&self, inode: &Inode, left: BrickSet) -> Option<usize> {
+    async fn choose_settled(&self, inode: &Inode, left: BrickSet, prefer: Option<usize>) -> Option<usize> {
         loop {
             let left = left & self.up();
             if left.is_empty() {
                 return None;
             }
-            if let Some(brick) = self.choose(inode, left) {
+            if let Some(brick) = self.choose(inode, left, prefer) {
                 return Some(brick);
             }
             inode.changed.notified().await;
@@ -86,6 +108,23 @@ impl ReplicaSet {
     /// The last brick's, or the first that another brick would give as well; `ENOTCONN` with no brick left.
     pub(super) async fn hedged<T, Fut>(
         &self,
+        inode: &Rc<Inode>,
+        left: BrickSet,
+        read: &impl Fn(usize, Subvol) -> Fut,
+    ) -> FsResult<T>
+    where
+        Fut: Future<Output = FsResult<T>>,
+    {
+        self.hedged_by(&Hints::default(), inode, left, read).await
+    }
+
+    /// [`ReplicaSet::hedged`] for a read of which something is known.
+    ///
+    /// # Errors
+    /// As [`ReplicaSet::hedged`].
+    pub(super) async fn hedged_by<T, Fut>(
+        &self,
+        hints: &Hints,
         inode: &Rc<Inode>,
         mut left: BrickSet,
         read: &impl Fn(usize, Subvol) -> Fut,
@@ -101,9 +140,10 @@ impl ReplicaSet {
             async move { (brick, answer.await) }
         };
         let mut hedge_at = None;
+        let mut rest = None;
         loop {
             if running.is_empty() {
-                let Some(brick) = self.choose_settled(inode, left).await else {
+                let Some(brick) = self.choose_settled(inode, left, hints.prefer).await else {
                     return Err(last);
                 };
                 left.remove(brick);
@@ -111,7 +151,7 @@ impl ReplicaSet {
                 hedge_at = Some(self.subvol(brick).hedge_delay());
             }
             let answer = match hedge_at.filter(|_| !left.is_empty()) {
-                Some(delay) => exec::timeout(delay, running.next()).await,
+                Some(delay) => exec::timeout(rest.take().unwrap_or(delay), running.next()).await,
                 None => Ok(running.next().await),
             };
             match answer {
@@ -123,6 +163,10 @@ impl ReplicaSet {
                 }
                 Ok(None) => {}
                 Err(exec::Elapsed) => {
+                    rest = hedge_at.and_then(|delay| hints.rest(delay));
+                    if rest.is_some() {
+                        continue;
+                    }
                     hedge_at = self.second_brick(inode, left, hedge_at).map(|brick| {
                         left.remove(brick);
                         running.push(ask(brick));
@@ -137,7 +181,7 @@ impl ReplicaSet {
     fn second_brick(&self, inode: &Inode, left: BrickSet, waited: Option<Duration>) -> Option<usize> {
         // After the longest delay it is not a hedge any more: the first brick does not answer.
         let may = waited.is_some_and(|w| w >= Subvol::LONGEST_HEDGE) || self.0.hedges.spend();
-        may.then(|| self.choose(inode, left & self.up())).flatten()
+        may.then(|| self.choose(inode, left & self.up(), None)).flatten()
     }
 
     /// Sends one request to every brick of `set` and waits until a quorum has answered and the others had their time.

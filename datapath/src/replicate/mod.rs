@@ -11,6 +11,7 @@ mod change;
 mod data;
 mod data_lock;
 mod dir_ops;
+mod dir_stream;
 mod entry;
 mod file_ops;
 pub mod heal;
@@ -30,6 +31,7 @@ mod xattrs;
 
 pub use answers::Answers;
 pub use brickset::BrickSet;
+pub(crate) use dir_stream::DirStream;
 pub(crate) use lk_ops::lk_request;
 pub use quorum::{Quorum, QuorumType};
 pub use set::{BrickEvent, ReplicaSet};

@@ -4,6 +4,7 @@
 //! A failing seed is run again alone with `SIM_SEED=n cargo test --test simulation`; `SIM_LOG=file` keeps its trace.
 
 mod faults;
+mod listing;
 mod model;
 mod shared;
 #[path = "../support/mod.rs"]

@@ -361,28 +361,21 @@ impl Application {
         }
     }
 
-    /// Lists a directory and compares the names. A brick that goes in the middle makes the application start again.
+    /// Lists a directory by small pages and compares the names.
     async fn list(&mut self, dir: Gfid) {
         tell(&format!("list {dir}"));
         let fd = self.volume.opendir(&caller(), dir).await.expect("opendir asks nobody");
         let mut listed = Vec::new();
         let mut off = 0;
         loop {
-            match self.volume.readdirp(&caller(), &fd, off, 4096).await {
-                Err(Errno::ENOTCONN) if off != 0 => {
-                    listed.clear();
-                    off = 0;
-                }
-                page => {
-                    let Some((entries, end)) = self.done("readdirp", page) else {
-                        return;
-                    };
-                    off = entries.last().map_or(off, |e| e.off);
-                    listed.extend(entries.into_iter().map(|e| e.name.to_vec()));
-                    if end {
-                        break;
-                    }
-                }
+            let page = self.volume.readdirp(&caller(), &fd, off, 1024).await;
+            let Some((entries, end)) = self.done("readdirp", page) else {
+                return;
+            };
+            off = entries.last().map_or(off, |e| e.off);
+            listed.extend(entries.into_iter().map(|e| e.name.to_vec()));
+            if end {
+                break;
             }
         }
         tell(&format!("    on brick {:?}", fd.listing()));
