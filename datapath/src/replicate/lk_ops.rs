@@ -1,11 +1,20 @@
 //! POSIX and flock locks: brick after brick in index order, a quorum of grants (brick-and-replicate.md D.12).
 
+use std::time::Duration;
+
 use super::BrickSet;
 use super::set::ReplicaSet;
-use crate::client::{Caller, Fd, LkOp};
+use crate::client::{Caller, Fd, LkOp, Reply};
 use crate::errno::{Errno, FsResult};
+use crate::exec;
 use crate::wire::Dict;
-use crate::wire::fop::{Flock, LkCmd, LkReq, LockType};
+use crate::wire::auth::GlusterfsCred;
+use crate::wire::fop::{Flock, LkCmd, LkReq, LkRsp, LockType};
+
+/// When a lock has been waited for so long, the bricks that are to be asked later hear of it.
+const SOON: Duration = Duration::from_millis(50);
+/// So often afterwards: a brick remembers a conflict for three seconds.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl ReplicaSet {
     /// Takes, tests or gives back a lock. The owner is the caller's.
@@ -35,7 +44,15 @@ impl ReplicaSet {
         let mut answer = None;
         let mut last = Errno::ENOTCONN;
         for brick in self.up().iter() {
-            match self.lk_on(brick, (fd, number(brick)), cmd, flock, &cred).await {
+            let asked = self.lk_on(brick, (fd, number(brick)), cmd, flock, &cred);
+            let answered = if op == LkOp::SetWait {
+                let later = self.up() - granted - BrickSet::one(brick);
+                let ask = |brick| drop(self.send_lk(brick, (fd, number(brick)), LkCmd::GetLk, flock, &cred));
+                with_others_asked(asked, || later.iter().for_each(ask)).await
+            } else {
+                asked.await
+            };
+            match answered {
                 Ok(reply) => {
                     granted.insert(brick);
                     let conflict = op == LkOp::Get && reply.kind != LockType::Unlock as u32;
@@ -70,8 +87,19 @@ impl ReplicaSet {
         (fd, number): (&Fd, Option<i64>),
         cmd: LkCmd,
         flock: &Flock,
-        cred: &crate::wire::auth::GlusterfsCred,
+        cred: &GlusterfsCred,
     ) -> FsResult<Flock> {
+        Ok(self.send_lk(brick, (fd, number), cmd, flock, cred)?.await?.flock)
+    }
+
+    fn send_lk(
+        &self,
+        brick: usize,
+        (fd, number): (&Fd, Option<i64>),
+        cmd: LkCmd,
+        flock: &Flock,
+        cred: &GlusterfsCred,
+    ) -> FsResult<Reply<LkRsp>> {
         let number = number.ok_or(Errno::EBADFD)?;
         let flock = Flock {
             lk_owner: cred.lk_owner.clone(),
@@ -79,15 +107,14 @@ impl ReplicaSet {
         };
         let req = lk_request(fd, number, cmd, flock);
         let subvol = self.subvol(brick);
-        let reply = match cmd {
+        Ok(match cmd {
             // How long it waits is not the brick's doing.
             LkCmd::SetLkW => subvol.call_blocking(cred, &req),
             _ => subvol.call(cred, &req),
-        };
-        Ok(reply.await?.flock)
+        })
     }
 
-    async fn give_back(&self, granted: BrickSet, fd: &Fd, flock: &Flock, cred: &crate::wire::auth::GlusterfsCred) {
+    async fn give_back(&self, granted: BrickSet, fd: &Fd, flock: &Flock, cred: &GlusterfsCred) {
         let unlock = Flock {
             kind: LockType::Unlock as u32,
             ..flock.clone()
@@ -100,6 +127,21 @@ impl ReplicaSet {
                 tracing::warn!("{}: unlock of {} failed: {e}", self.subvol(brick).name(), fd.gfid());
             }
         }
+    }
+}
+
+/// Waits for a lock on one brick, and calls `ask_others` now and then meanwhile. A brick finds out whether a holder still
+/// lives only while somebody wants its lock. Bricks are waited for one after the other, so each would begin to
+/// wonder when the one before it has done; those asked for the lock in passing do it all at once.
+async fn with_others_asked<T>(asked: impl Future<Output = T>, ask_others: impl Fn()) -> T {
+    let mut asked = std::pin::pin!(asked);
+    let mut pause = SOON;
+    loop {
+        match exec::timeout(pause, asked.as_mut()).await {
+            Ok(answer) => return answer,
+            Err(exec::Elapsed) => ask_others(),
+        }
+        pause = AGAIN;
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod faults;
 mod listing;
+mod locks;
 mod model;
 mod shared;
 #[path = "../support/mod.rs"]

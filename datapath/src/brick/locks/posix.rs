@@ -60,6 +60,11 @@ impl PosixLocks {
         self.held.iter().find(|h| h.conflicts(want))
     }
 
+    /// All granted locks that `want` would conflict with.
+    pub fn all_conflicting<'a>(&'a self, want: &'a PosixLock) -> impl Iterator<Item = &'a PosixLock> {
+        self.held.iter().filter(|h| h.conflicts(want))
+    }
+
     /// Takes `want`, or queues it when there is a `request` to wake later, or fails with `EAGAIN`. Replacing a
     /// write lock by a read lock can let others in, hence the wakeups.
     pub fn set(&mut self, want: PosixLock, wait: Option<RequestId>, wakeups: &mut Vec<Wakeup>) -> FsResult<Outcome> {

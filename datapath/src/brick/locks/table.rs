@@ -351,6 +351,32 @@ impl LockTable {
         self.inodes.get(&gfid).map_or(&[], |i| i.posix.held())
     }
 
+    /// Clients whose record locks `owner` would conflict with.
+    pub fn record_conflicts(&self, gfid: Gfid, owner: &Owner, kind: LockKind, range: Range) -> BTreeSet<ClientId> {
+        let want = PosixLock {
+            owner: owner.clone(),
+            fd: -1,
+            kind,
+            range,
+            pid: 0,
+        };
+        let Some(inode) = self.inodes.get(&gfid) else {
+            return BTreeSet::new();
+        };
+        inode.posix.all_conflicting(&want).map(|l| l.owner.client).collect()
+    }
+
+    /// Whether somebody waits for a record lock of the inode, and the clients that hold what is waited for.
+    pub fn record_blockers(&self, gfid: Gfid) -> (bool, BTreeSet<ClientId>) {
+        let Some(inode) = self.inodes.get(&gfid) else {
+            return (false, BTreeSet::new());
+        };
+        let waiting = inode.posix.waiting();
+        let blockers = waiting.flat_map(|want| inode.posix.all_conflicting(want));
+        let blockers = blockers.map(|l| l.owner.client).collect();
+        (inode.posix.waiting().next().is_some(), blockers)
+    }
+
     /// clear-locks of inodelks, in one domain or all; returns how many were dropped.
     pub fn clear_inodelks(
         &mut self,

@@ -1,5 +1,7 @@
 //! Every rule of the locks chapter, one test each.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 const FILE: Gfid = Gfid([7; 16]);
@@ -328,6 +330,26 @@ fn getlk_names_the_holder() {
         (Read, 10, 20, &x)
     );
     assert_eq!(b.table.getlk(Gfid::ROOT, &y, Write, all), None);
+}
+
+#[test]
+fn only_those_in_the_way_of_a_record_lock_are_named() {
+    let mut b = Bench::default();
+    let (x, y, z) = (owner(1, "x"), owner(2, "y"), owner(3, "z"));
+    assert_eq!(b.lk(&x, 0, Try(Write), 0, 10), Ok(Outcome::Granted));
+    assert_eq!(b.lk(&y, 0, Try(Write), 20, 10), Ok(Outcome::Granted));
+    let range = |start, len| Range::from_wire(start, len).unwrap();
+    let ids = |ids: &[u64]| ids.iter().map(|id| ClientId(*id)).collect::<BTreeSet<_>>();
+    assert_eq!(b.table.record_conflicts(FILE, &z, Read, range(0, 5)), ids(&[1]));
+    assert_eq!(b.table.record_conflicts(FILE, &z, Read, range(5, 0)), ids(&[1, 2]));
+    assert_eq!(b.table.record_conflicts(FILE, &x, Write, range(0, 10)), ids(&[]));
+    assert_eq!(b.table.record_blockers(FILE), (false, ids(&[])), "nobody waits");
+    assert_eq!(b.lk(&z, 0, Wait(Write), 25, 1), Ok(Outcome::Queued));
+    assert_eq!(b.table.record_blockers(FILE), (true, ids(&[2])));
+    assert_eq!(b.lk(&y, 0, Unlock(Write), 20, 10), Ok(Outcome::Granted));
+    assert_eq!(b.table.record_blockers(FILE), (false, ids(&[])), "granted");
+    assert_eq!(b.lk(&y, 0, Wait(Write), 0, 0), Ok(Outcome::Queued));
+    assert_eq!(b.table.record_blockers(FILE), (true, ids(&[1, 3])));
 }
 
 #[test]

@@ -240,6 +240,8 @@ fn getlk(ctx: &Ctx, gfid: Gfid, asked: &Flock) -> Result<LkRsp, Fail> {
     let kind = LockKind::from_wire(asked.kind).ok_or(Errno::EINVAL)?;
     let range = Range::from_wire(asked.start, asked.len)?;
     let owner = lk_owner(ctx, asked);
+    // Who asks may be about to wait, here or on another brick.
+    meet_record(ctx, gfid, &owner, kind, range);
     let locks = ctx.brick.locks.borrow();
     let flock = match locks.getlk(gfid, &owner, kind, range) {
         None => Flock {
@@ -259,6 +261,14 @@ fn getlk(ctx: &Ctx, gfid: Gfid, asked: &Flock) -> Result<LkRsp, Fail> {
         flock,
         ..LkRsp::default()
     })
+}
+
+/// Has the holders looked at that are in the way of a record lock, if there are any.
+fn meet_record(ctx: &Ctx, gfid: Gfid, owner: &Owner, kind: LockKind, range: Range) {
+    let holders = ctx.brick.locks.borrow().record_conflicts(gfid, owner, kind, range);
+    if !holders.is_empty() {
+        ctx.brick.record_contended(gfid, holders);
+    }
 }
 
 /// A copy that does not keep the received record in memory.
@@ -305,9 +315,13 @@ fn set_posix(
         ctx.may_wait()?;
     }
     let range = Range::from_wire(flock.start, flock.len)?;
+    let owner = lk_owner(ctx, flock);
+    if let LockOp::Try(kind) | LockOp::Wait(kind) = op {
+        meet_record(ctx, gfid, &owner, kind, range);
+    }
     let call = PosixRequest {
         gfid,
-        owner: lk_owner(ctx, flock),
+        owner,
         fd: req.fd,
         pid: flock.pid,
         op,
