@@ -132,6 +132,7 @@ impl Plan {
         client.xlator_options.clone_from(&args.xlator_option);
         client.process_name = args.process_name.clone().unwrap_or_else(|| "fuse".to_owned());
         client.client_pid = args.client_pid()?;
+        client.fetch_attempts = args.fetch_attempts();
         client.address_file = Some(PathBuf::from("/var/lib/glusterd/ringluster-addresses"));
         let foreground = args.no_daemon || args.debug;
         Ok(Plan {
@@ -164,7 +165,7 @@ impl Plan {
 fn run(args: Args) -> Result<u8, String> {
     let mut plan = Plan::new(args)?;
     let log = plan.open_log()?;
-    plan.client.log = Some(log.clone());
+    plan.client.log = plan.args.volfile_sets_log_level().then(|| log.clone());
     process::unblock_all_signals().map_err(|e| format!("signals: {e}"))?;
     process::ignore_signal(libc::SIGPIPE).map_err(|e| format!("signals: {e}"))?;
     let pipe = if plan.foreground {
@@ -195,6 +196,10 @@ fn run(args: Args) -> Result<u8, String> {
 /// Starts client and mount, reports success on the pipe, and stays until the mount is gone.
 fn serve(plan: &Plan, log: &Log, pipe: &mut Option<StatusPipe>) -> Result<(), String> {
     tracing::info!("mounting {} on {}", plan.spec.source, plan.target.display());
+    let without_effect = plan.args.ignored.given();
+    if !without_effect.is_empty() {
+        tracing::warn!("options without effect in this client: {}", without_effect.join(" "));
+    }
     let pid_file = plan.args.pid_file.as_deref().map(PidFile::lock).transpose();
     let pid_file = pid_file.map_err(|e| format!("pid file {}: {e}", shown(plan.args.pid_file.as_deref())))?;
     prepare_process(&plan.args);

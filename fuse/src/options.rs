@@ -122,6 +122,9 @@ pub struct Args {
     /// Threads that read requests from the kernel, 1 to 64.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub reader_thread_count: Option<usize>,
+    /// How often the volfile servers are tried before giving up; 0, the default, tries for ten seconds.
+    #[arg(long, value_name = "N")]
+    pub volfile_max_fetch_attempts: Option<u32>,
     /// Ask the bricks not to squash root.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub no_root_squash: Option<String>,
@@ -190,7 +193,7 @@ pub struct Ignored {
     #[arg(long, hide = true)]
     pub volfile_check: bool,
     #[arg(long, hide = true)]
-    pub volfile_max_fetch_attempts: Option<String>,
+    pub volume_id: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub global_threading: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
@@ -225,6 +228,43 @@ impl Refused {
         ]
         .into_iter()
         .find_map(|(given, name)| given.then_some(name))
+    }
+}
+
+impl Ignored {
+    /// Those that were given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let all = [
+            (self.logger.is_some(), "--logger"),
+            (self.log_format.is_some(), "--log-format"),
+            (self.log_buf_size.is_some(), "--log-buf-size"),
+            (self.log_flush_timeout.is_some(), "--log-flush-timeout"),
+            (self.localtime_logging, "--localtime-logging"),
+            (self.run_id.is_some(), "--run-id"),
+            (self.mem_accounting, "--mem-accounting"),
+            (self.brick_mux, "--brick-mux"),
+            (self.resolve_gids, "--resolve-gids"),
+            (self.volfile_check, "--volfile-check"),
+            (self.volume_id.is_some(), "--volume-id"),
+            (self.global_threading.is_some(), "--global-threading"),
+            (self.global_timer_wheel.is_some(), "--global-timer-wheel"),
+            (self.io_engine.is_some(), "--io-engine"),
+            (self.event_history.is_some(), "--event-history"),
+            (self.lru_limit.is_some(), "--lru-limit"),
+            (self.invalidate_limit.is_some(), "--invalidate-limit"),
+            (self.inode_table_size.is_some(), "--inode-table-size"),
+            (
+                self.fuse_flush_handle_interrupt.is_some(),
+                "--fuse-flush-handle-interrupt",
+            ),
+            (
+                self.fuse_dev_eperm_ratelimit_ns.is_some(),
+                "--fuse-dev-eperm-ratelimit-ns",
+            ),
+        ];
+        all.into_iter()
+            .filter_map(|(given, name)| given.then_some(name))
+            .collect()
     }
 }
 
@@ -371,6 +411,17 @@ impl Args {
         }
     }
 
+    /// How often the volfile servers are tried; `None` = by time.
+    pub fn fetch_attempts(&self) -> Option<u32> {
+        self.volfile_max_fetch_attempts.filter(|n| *n > 0)
+    }
+
+    /// Whether the log's level may be that of the volfile (`diagnostics.client-log-level`): one that is given on the
+    /// command line wins.
+    pub fn volfile_sets_log_level(&self) -> bool {
+        self.log_level.is_none() && !self.debug
+    }
+
     /// Where the log goes: the option, or what GlusterFS calls it after the mount point
     /// (`/var/log/glusterfs/mnt-data.log`).
     pub fn log_path(&self) -> PathBuf {
@@ -474,6 +525,35 @@ mod tests {
         assert_eq!(args.client_pid().unwrap(), -6);
         assert_eq!(args.xlator_option, ["*replicate*.node-uuid=7b7266d0"]);
         assert!(args.mount_point.is_none());
+    }
+
+    #[test]
+    fn the_command_lines_log_level_wins() {
+        assert!(parse("-s h --volfile-id v /mnt").volfile_sets_log_level());
+        assert!(!parse("-s h --volfile-id v -L WARNING /mnt").volfile_sets_log_level());
+        assert!(!parse("-s h --volfile-id v --debug /mnt").volfile_sets_log_level());
+    }
+
+    #[test]
+    fn attempts_and_options_without_effect() {
+        let args = parse("--volfile-max-fetch-attempts=3 --lru-limit=5 --volfile-check --io-engine --volume-id=x /mnt");
+        assert_eq!(args.fetch_attempts(), Some(3));
+        let given = ["--volfile-check", "--volume-id", "--io-engine", "--lru-limit"];
+        assert_eq!(args.ignored.given(), given);
+        let args = parse("--volfile-max-fetch-attempts=0 /mnt");
+        assert_eq!(args.fetch_attempts(), None);
+        assert!(args.ignored.given().is_empty());
+        assert!(refusal("--volfile-max-fetch-attempts=many /mnt").contains("many"));
+        // Whatever is accepted without effect is told of when it is given.
+        let names: Vec<&str> = crate::helper::usage::WITHOUT_EFFECT.to_vec();
+        for name in names {
+            let line = [format!("--{name}"), format!("--{name}=5")];
+            let told = line.iter().any(|line| {
+                let args = Args::from_command_line(["glusterfs", line, "/mnt"]);
+                args.is_ok_and(|args| args.ignored.given().iter().any(|told| *told == format!("--{name}")))
+            });
+            assert!(told, "{name}");
+        }
     }
 
     #[test]

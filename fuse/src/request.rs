@@ -385,6 +385,10 @@ pub enum Answer {
     /// Nothing but success.
     Done,
     Entry(Entry),
+    /// LOOKUP: there is no such name, which the kernel may remember for `ttl`.
+    Missing {
+        ttl: Duration,
+    },
     Attr {
         attr: Attr,
         ttl: Duration,

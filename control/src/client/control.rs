@@ -12,7 +12,7 @@ use datapath::exec::mailbox;
 use datapath::wire::Gfid;
 use futures_util::future::{Either, select};
 
-use super::fetch::{Fetched, Fetcher, Notices};
+use super::fetch::{Fetched, Fetcher, Notices, Patience};
 use super::portmap::{Connector, Surroundings};
 use super::resolve::Resolver;
 use super::spec::{self, Parsed, Process};
@@ -221,9 +221,12 @@ impl Control {
             servers: RefCell::new(self.options.servers.clone()),
             resolver: self.resolver.clone(),
         });
-        let limit = Some(self.options.fetch_limit);
+        let patience = match self.options.fetch_attempts {
+            Some(attempts) => Patience::Rounds(attempts),
+            None => Patience::For(self.options.fetch_limit),
+        };
         let fetched = fetcher
-            .fetch(&notices.handler(), limit)
+            .fetch(&notices.handler(), patience)
             .await
             .map_err(StartError::Fetch)?;
         tracing::info!("got the volfile '{}' from {}", fetcher.key, fetched.server);

@@ -73,6 +73,27 @@ impl VolfileServer {
     }
 }
 
+/// How long servers that do not answer are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Until one answers.
+    Forever,
+    /// Rounds over all servers begin as long as this time is not over; one round at least.
+    For(Duration),
+    /// So many rounds over all servers (`fetch-attempts`); 0 is taken for 1.
+    Rounds(u32),
+}
+
+impl Patience {
+    fn is_over(self, start: rt::Instant, rounds: u32) -> bool {
+        match self {
+            Patience::Forever => false,
+            Patience::For(limit) => start.elapsed() >= limit,
+            Patience::Rounds(most) => rounds >= most,
+        }
+    }
+}
+
 /// Why there is no volfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchError {
@@ -218,18 +239,20 @@ impl Fetcher {
         first(servers, STAGGER, attempt).await.map_err(worst)
     }
 
-    /// Rounds until one succeeds, for `limit` at most (for ever if `None`). That a volfile does not exist is believed
-    /// at once; that no server answers only when the time is over.
-    pub async fn fetch(&self, callbacks: &CallbackHandler, limit: Option<Duration>) -> Result<Fetched, FetchError> {
+    /// Rounds until one succeeds or `patience` is over. That a volfile does not exist is believed at once, unless it is
+    /// asked for for ever; that no server answers only in the end.
+    pub async fn fetch(&self, callbacks: &CallbackHandler, patience: Patience) -> Result<Fetched, FetchError> {
         let start = rt::Instant::now();
         let mut complained = false;
+        let mut rounds = 0;
         loop {
+            rounds += 1;
             let error = match self.round(callbacks).await {
                 Ok(fetched) => return Ok(fetched),
                 Err(error) => error,
             };
-            let over = limit.is_some_and(|limit| start.elapsed() >= limit);
-            if limit.is_some() && (over || !matches!(error, FetchError::NoServer(_))) {
+            let certain = patience != Patience::Forever && !matches!(error, FetchError::NoServer(_));
+            if certain || patience.is_over(start, rounds) {
                 return Err(error);
             }
             if !complained {
@@ -282,7 +305,7 @@ impl Fetcher {
         current.client.close();
         loop {
             // Without a limit it ends only with success.
-            if let Ok(fetched) = self.fetch(&notices.handler(), None).await {
+            if let Ok(fetched) = self.fetch(&notices.handler(), Patience::Forever).await {
                 tracing::info!("the volfile connection is now to {}", fetched.server);
                 *current = fetched;
                 connected(&current.client);
@@ -432,13 +455,13 @@ mod tests {
             ];
             let start = rt::Instant::now();
             let fetched = fetcher("v", servers.clone())
-                .fetch(&Notices::default().handler(), Some(STAGGER))
+                .fetch(&Notices::default().handler(), Patience::For(STAGGER))
                 .await
                 .unwrap();
             assert_eq!(fetched.text, "volfile text");
             assert!(start.elapsed() < CALL_LIMIT);
             let error = fetcher("w", servers)
-                .fetch(&Notices::default().handler(), Some(STAGGER))
+                .fetch(&Notices::default().handler(), Patience::For(STAGGER))
                 .await
                 .unwrap_err();
             assert_eq!(error, FetchError::NoSuchVolfile("w".to_owned()));
@@ -451,7 +474,7 @@ mod tests {
         rt::block_on(async {
             let servers = vec![VolfileServer::Unix("/nonexistent/socket".into())];
             let error = fetcher("v", servers)
-                .fetch(&Notices::default().handler(), Some(Duration::ZERO))
+                .fetch(&Notices::default().handler(), Patience::For(Duration::ZERO))
                 .await
                 .unwrap_err();
             assert!(
@@ -462,13 +485,46 @@ mod tests {
         .unwrap();
     }
 
+    /// A server that ends every connection, and how often it was tried.
+    fn refusing() -> (Rc<std::cell::Cell<u32>>, u16) {
+        let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+        let Address::Tcp(address) = *listener.local() else {
+            panic!("not TCP")
+        };
+        let tried = Rc::new(std::cell::Cell::new(0));
+        let count = tried.clone();
+        rt::spawn(async move {
+            while let Ok(connection) = listener.accept().await {
+                count.set(count.get() + 1);
+                drop(connection);
+            }
+        });
+        (tried, address.port())
+    }
+
+    #[test]
+    fn servers_are_tried_as_often_as_was_asked_for() {
+        rt::block_on(async {
+            for attempts in [1, 3] {
+                let (tried, port) = refusing();
+                let servers = vec![VolfileServer::Tcp("127.0.0.1".to_owned(), port)];
+                let fetched = fetcher("v", servers)
+                    .fetch(&Notices::default().handler(), Patience::Rounds(attempts))
+                    .await;
+                assert!(matches!(fetched, Err(FetchError::NoServer(_))), "{fetched:?}");
+                assert_eq!(tried.get(), attempts);
+            }
+        })
+        .unwrap();
+    }
+
     #[test]
     fn changes_arrive_by_callback_and_after_a_reconnect() {
         rt::block_on(async {
             let (program, server, port) = daemon("one");
             let notices = Notices::default();
             let fetcher = Rc::new(fetcher("v", vec![VolfileServer::Tcp("127.0.0.1".to_owned(), port)]));
-            let first = fetcher.fetch(&notices.handler(), None).await.unwrap();
+            let first = fetcher.fetch(&notices.handler(), Patience::Forever).await.unwrap();
             let (sender, mut texts) = sync::mpsc::unbounded_channel();
             let following = fetcher.clone();
             rt::spawn(async move {

@@ -62,6 +62,8 @@ pub struct ClientOptions {
     pub core: CoreConfig,
     /// How long the first volfile is asked for before giving up.
     pub fetch_limit: Duration,
+    /// How often all servers are tried for the first volfile before giving up, instead of `fetch_limit`.
+    pub fetch_attempts: Option<u32>,
     /// File in which resolved addresses are kept over restarts.
     pub address_file: Option<PathBuf>,
     /// Whether the hosts of the volume's bricks are volfile servers too, once the volume is known.
@@ -94,6 +96,7 @@ impl ClientOptions {
             cores: None,
             core: CoreConfig::default(),
             fetch_limit: Duration::from_secs(10),
+            fetch_attempts: None,
             address_file: None,
             learn_servers: true,
             follow_bricks: true,

@@ -31,8 +31,12 @@ impl<V: FileOps> Core<V> {
     pub(super) async fn lookup(&self, who: Who, parent: u64, name: &[u8]) -> FsResult<Answer> {
         check_name(name)?;
         let parent = self.gfid(parent)?;
-        let iatt = self.ops.lookup(&self.caller(who), parent, name).await?;
-        self.entry_answer(&iatt).await
+        let ttl = self.behaviour.negative_ttl;
+        match self.ops.lookup(&self.caller(who), parent, name).await {
+            // With no time-out an error, so that the kernel does not even keep a name it must ask about again.
+            Err(Errno::ENOENT) if !ttl.is_zero() => Ok(Answer::Missing { ttl }),
+            found => self.entry_answer(&found?).await,
+        }
     }
 
     async fn entry_answer(&self, iatt: &Iatt) -> FsResult<Answer> {

@@ -47,8 +47,7 @@ pub struct Behaviour {
     pub attribute_ttl: Duration,
     /// How long the kernel may use a name without asking (`entry-timeout`).
     pub entry_ttl: Duration,
-    /// How long the kernel may believe that a name does not exist (`negative-timeout`); fuser sends no such answers,
-    /// so only zero has an effect.
+    /// How long the kernel may believe that a name does not exist (`negative-timeout`).
     pub negative_ttl: Duration,
     /// How long a process's groups are remembered (`gid-timeout`).
     pub gid_ttl: Duration,

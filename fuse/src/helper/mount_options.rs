@@ -156,7 +156,13 @@ impl Passed {
                 self.before.push(format!("--xlator-option=*replicate*.{key}={value}"));
             }
             "context" | "fscontext" | "defcontext" | "rootcontext" => self.mount_options.push(format!("{key}={value}")),
-            "volfile-check" | "fetch-attempts" | "volume-id" => {}
+            "fetch-attempts" => {
+                let attempts: u32 = value.parse().map_err(|_| invalid())?;
+                self.before.push(format!("--volfile-max-fetch-attempts={attempts}"));
+            }
+            // The client says in its log that these have no effect.
+            "volfile-check" => self.before.push("--volfile-check".to_owned()),
+            "volume-id" => self.before.push(format!("--volume-id={value}")),
             _ if key.starts_with("x-") || key.starts_with("comment") => {}
             _ if WITH_VALUE.contains(&key) => self.before.push(format!("--{key}={value}")),
             _ => return Err(Refusal::new(1, format!("Invalid option: {key}"))),
@@ -294,6 +300,13 @@ mod tests {
         assert_eq!(
             parse("halo-max-latency=9").before[1],
             "--xlator-option=*replicate*.halo-max-latency=9"
+        );
+        let passed = parse("fetch-attempts=5,volume-id=v,volfile-check=1");
+        let wanted = ["--volfile-max-fetch-attempts=5", "--volume-id=v", "--volfile-check"];
+        assert_eq!(passed.before[1..], wanted);
+        assert_eq!(
+            refusal("fetch-attempts=x"),
+            "Invalid value of option fetch-attempts: \"x\""
         );
         assert_eq!(refusal("server-port=x"), "Invalid value of option server-port: \"x\"");
         assert_eq!(refusal("nosuch=1"), "Invalid option: nosuch");

@@ -14,6 +14,10 @@ pub const OPTIONS: &[(&str, &str)] = &[
     ("server-port=PORT", "port of the management daemons (24007)"),
     ("transport=tcp", "tcp is the only one"),
     (
+        "fetch-attempts=N",
+        "how often the servers are tried for the volume file (0: for ten seconds)",
+    ),
+    (
         "log-level=LEVEL",
         "NONE, CRITICAL, ERROR, WARNING, INFO (the default), DEBUG or TRACE",
     ),
@@ -99,10 +103,10 @@ pub const REFUSED: &[&str] = &[
     "dump-fuse",
 ];
 
-/// Options that tune what this client does not have: accepted, without effect.
+/// Options that tune what this client does not have: accepted, without effect, which the client's log says. The volume
+/// is always the one of the device, as in GlusterFS, where `volume-id` is read and then overwritten.
 pub const WITHOUT_EFFECT: &[&str] = &[
     "event-history",
-    "fetch-attempts",
     "fuse-dev-eperm-ratelimit-ns",
     "fuse-flush-handle-interrupt",
     "global-threading",

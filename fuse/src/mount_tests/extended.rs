@@ -144,6 +144,80 @@ fn record_locks_exclude_other_processes_until_closed() {
     assert!(outcome(fcntl("F_SETLK", &path)).0);
 }
 
+/// What the volume is asked while a name that is there, and one that is not, are looked at ten times: lookups and
+/// getattrs.
+fn asked(m: &TestMount) -> (usize, usize) {
+    fs::write(m.path("f"), "abc").unwrap();
+    // The second look finds what the first has fetched.
+    let look = || {
+        assert_eq!(fs::metadata(m.path("f")).unwrap().len(), 3);
+        assert!(!m.path("missing").exists());
+    };
+    look();
+    let (lookups, getattrs) = (m.memory.count("lookup"), m.memory.count("getattr"));
+    (0..10).for_each(|_| look());
+    (m.memory.count("lookup") - lookups, m.memory.count("getattr") - getattrs)
+}
+
+#[test]
+fn the_kernel_keeps_nothing_unless_told() {
+    let Some(m) = TestMount::new("ttl-none", &crate::dispatch::Behaviour::default()) else {
+        return;
+    };
+    let (lookups, getattrs) = asked(&m);
+    assert_eq!(lookups, 20, "each look at each name");
+    m.memory.write_elsewhere(b"f", b"longer than before");
+    assert_eq!(
+        fs::metadata(m.path("f")).unwrap().len(),
+        18,
+        "after {getattrs} getattrs"
+    );
+}
+
+#[test]
+fn the_kernel_keeps_attributes_names_and_absences_as_long_as_told() {
+    let long = std::time::Duration::from_secs(3600);
+    let none = crate::dispatch::Behaviour::default();
+    let of = |behaviour: crate::dispatch::Behaviour, name: &str| {
+        TestMount::new(name, &behaviour).map(|m| {
+            let asked = asked(&m);
+            // What happens through this mount is seen at once, whatever the kernel remembers.
+            fs::write(m.path("missing"), "x").unwrap();
+            assert_eq!(fs::read(m.path("missing")).unwrap(), b"x");
+            fs::remove_file(m.path("missing")).unwrap();
+            assert!(!m.path("missing").exists());
+            asked
+        })
+    };
+    let negative = crate::dispatch::Behaviour {
+        negative_ttl: long,
+        ..none.clone()
+    };
+    let Some((lookups, _)) = of(negative, "ttl-negative") else {
+        return;
+    };
+    assert_eq!(lookups, 10, "only for the name that is there");
+    let entry = crate::dispatch::Behaviour {
+        entry_ttl: long,
+        ..none.clone()
+    };
+    let (lookups, getattrs) = of(entry, "ttl-entry").unwrap();
+    assert_eq!(lookups, 10, "only for the name that is missing");
+    assert!(getattrs >= 10, "the file's attributes each time, and the directory's");
+    let attribute = crate::dispatch::Behaviour {
+        attribute_ttl: long,
+        ..none.clone()
+    };
+    assert_eq!(of(attribute, "ttl-attr").unwrap(), (20, 0));
+    let all = crate::dispatch::Behaviour {
+        attribute_ttl: long,
+        entry_ttl: long,
+        negative_ttl: long,
+        ..none
+    };
+    assert_eq!(of(all, "ttl-all").unwrap(), (0, 0));
+}
+
 #[test]
 fn direct_io_mode_enable_bypasses_the_cache() {
     let behaviour = crate::dispatch::Behaviour {

@@ -25,7 +25,7 @@ use super::args::Args;
 use super::daemon::{self, Failure, Frame};
 use super::log::{Log, Timestamp};
 use crate::client::VolfileServer;
-use crate::client::fetch::{Fetched, Fetcher, Notices};
+use crate::client::fetch::{Fetched, Fetcher, Notices, Patience};
 use crate::client::resolve::Resolver;
 use crate::rpc::{Address, Client, ProgramId, Server};
 use crate::rt::{self, Listener, Signals, sync};
@@ -167,7 +167,7 @@ async fn fetch(args: &Args, notices: &Notices) -> Result<Source, Failure> {
         resolver: Resolver::new(None),
     });
     let fetched = fetcher
-        .fetch(&notices.handler(), Some(FETCH_LIMIT))
+        .fetch(&notices.handler(), Patience::For(FETCH_LIMIT))
         .await
         .map_err(|e| Failure::new(e.to_string()))?;
     Ok(Source::Server(fetcher, fetched))

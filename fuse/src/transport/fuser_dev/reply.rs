@@ -2,11 +2,14 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use datapath::errno::{Errno, FsResult};
+use datapath::wire::Iatt;
 use fuser::{FileHandle, FopenFlags, Generation, INodeNo};
 
 use super::convert::{file_attr, file_type};
+use crate::attr::Attr;
 use crate::request::{Answer, DirItem, Entry, OpenMode, Reply, ReplySink};
 
 /// Node ids are derived from gfids and never reused for another inode.
@@ -83,6 +86,11 @@ impl FuserReply {
                 Some(attr) => r.entry_with_ttls(&e.attr_ttl, &e.entry_ttl, &attr, GENERATION),
                 None => r.error(fuser::Errno::EIO),
             },
+            // Node 0 says that the name does not exist (fuse_entry_out); the rest of the entry is not looked at.
+            (FuserReply::Entry(r), Answer::Missing { ttl }) => match file_attr(0, &nothing()) {
+                Some(attr) => r.entry_with_ttls(&Duration::ZERO, &ttl, &attr, GENERATION),
+                None => r.error(fuser::Errno::ENOENT),
+            },
             (FuserReply::Create(r), Answer::Created { entry: e, fh, mode }) => match file_attr(e.node, &e.attr) {
                 Some(attr) => {
                     r.created(
@@ -137,6 +145,14 @@ fn add_plus(reply: &mut fuser::ReplyDirectoryPlus, item: &DirItem, name: &OsStr,
         }
         None => true,
     }
+}
+
+/// Attributes of what is not there: fuser wants some.
+fn nothing() -> Attr {
+    Attr::from_iatt(&Iatt {
+        mode: libc::S_IFREG,
+        ..Iatt::default()
+    })
 }
 
 fn open_flags(mode: OpenMode) -> FopenFlags {
