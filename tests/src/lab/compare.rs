@@ -6,9 +6,11 @@
 
 mod entry;
 mod handles;
+mod marks;
 
 use super::error::{Result, fail};
 use entry::{Entry, read_entry};
+pub use marks::indexed;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -104,7 +104,7 @@ fn is_anonymous(home: &Path, first: &str, second: &str, name: &str) -> bool {
     link.is_ok_and(|target| target.to_string_lossy().contains(super::ANONYMOUS))
 }
 
-fn names(dir: &Path) -> Vec<String> {
+pub(super) fn names(dir: &Path) -> Vec<String> {
     let Ok(listed) = fs::read_dir(dir) else {
         return Vec::new();
     };

@@ -8,7 +8,7 @@ pub mod fault;
 pub mod node;
 
 use super::cluster::Flavor;
-use super::compare::{Comparison, compare_bricks};
+use super::compare::{Comparison, compare_bricks, indexed};
 use super::disk;
 use super::error::{Context, Result, fail};
 use super::gluster::{BrickStatus, HealInfo, parse_heal_info, parse_status};
@@ -381,7 +381,7 @@ impl SixServers {
     /// What is left after `limit`.
     pub fn wait_healed(&self, limit: Duration) -> Result<()> {
         let mut round = 0u32;
-        wait_for("heal info shows 0 entries", limit, || {
+        let healed = wait_for("heal info shows 0 entries", limit, || {
             if self.flavor == Flavor::C && round.is_multiple_of(10) {
                 // Refused while a daemon is still connecting.
                 let _ = self.ask(&["volume", "heal", VOLUME]);
@@ -397,7 +397,18 @@ impl SixServers {
                 return Ok(Some(()));
             }
             Err(fail(left.join(", ")))
-        })
+        });
+        healed.map_err(|error| fail(format!("{error}\n{}", self.marks())))
+    }
+
+    /// What the indices of all bricks list, with the marks.
+    fn marks(&self) -> String {
+        let bricks = self.running().into_iter().filter(|number| *number <= WORKERS);
+        let lines = bricks.flat_map(|number| {
+            let marks = self.brick(number).map(|brick| indexed(&brick)).unwrap_or_default();
+            marks.into_iter().map(move |line| format!("{}: {line}", worker(number)))
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// Compares the bricks of all six workers.
