@@ -94,6 +94,8 @@ struct Inner {
     attempt: Cell<u64>,
     /// Counts sessions made.
     sessions: Cell<u64>,
+    /// The brick is of this implementation, too.
+    ours: Cell<bool>,
     fds: Rc<FdTable>,
     events: RefCell<Weak<dyn SubvolEvents>>,
 }
@@ -117,6 +119,7 @@ impl Subvol {
             reconnects: Cell::new(0),
             attempt: Cell::new(0),
             sessions: Cell::new(0),
+            ours: Cell::new(false),
             fds,
             events: RefCell::new(events),
         }))
@@ -180,6 +183,11 @@ impl Subvol {
     /// Which session there is now, if any. A brick's fd numbers mean nothing in another one.
     pub fn session_id(&self) -> Option<u64> {
         self.is_up().then(|| self.0.sessions.get())
+    }
+
+    /// Whether the brick is of this implementation and understands what GlusterFS's do not.
+    pub fn is_ours(&self) -> bool {
+        self.0.ours.get()
     }
 
     /// Bytes waiting to be sent to it.
@@ -393,6 +401,7 @@ impl Subvol {
             .await
             .map_err(|e| SessionEnd::Retry(e.to_string()))?;
         if rsp.op_ret >= 0 {
+            self.0.ours.set(rsp.dict.get_str(handshake::OURS).is_some());
             return Ok(());
         }
         let text = rsp.dict.get_str("ERROR").unwrap_or("no reason given").to_string();

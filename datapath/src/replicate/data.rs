@@ -25,6 +25,7 @@ use crate::exec;
 use crate::exec::sync::oneshot;
 use crate::wire::auth::GlusterfsCred;
 use crate::wire::fop::{ANONYMOUS_FD, DictRsp, FopRsp, FsyncReq, Iatt2Rsp, XattropReq};
+use crate::wire::handshake::IF_LOCKED;
 use crate::wire::{Dict, Gfid, Value, flags};
 
 /// Bytes waiting to be sent to one brick beyond which it is treated as failed for the file, if a quorum keeps up.
@@ -167,40 +168,38 @@ impl ReplicaSet {
         Ok(())
     }
 
-    /// Lock and pre-op in one round trip while nobody else wants the lock: a dirty mark does no harm without it, at
-    /// worst heal looks at the file. Otherwise the marks are taken back and set again under the lock.
-    ///
-    /// Not while anything is to be healed: a healer that holds the lock would read a mark that waits for the lock as
-    /// one left behind and take it away, and taken back or cleared once more it would count below zero.
+    /// Lock and pre-op in one round trip while nobody else wants the lock: a brick sets the mark if it has just granted
+    /// the lock. No mark is ever set without it: a healer that holds the lock would take it for one left behind and
+    /// clear it, and cleared once more by its owner it would count below zero.
     async fn lock_and_mark(
         &self,
         gfid: Gfid,
-        object: &[LockObject],
+        object: &[LockObject; 1],
         domain: &Bytes,
         cred: &GlusterfsCred,
     ) -> FsResult<(BrickSet, Answers<DictRsp>)> {
-        if !self.is_whole() {
-            return self.lock_then_mark(gfid, object, domain, cred).await;
-        }
         let up = self.up();
-        let marking = self.start_marks(gfid, up, cred);
-        let at_once = self.lock_or_give_up(object, domain, up, cred).await;
-        let marked = self.collect(marking).await;
-        let Ok(locked) = at_once else {
-            self.clear_dirty(gfid, marked.ok(), BrickSet::EMPTY, cred).await;
+        if !up.iter().all(|brick| self.subvol(brick).is_ours()) {
             return self.lock_then_mark(gfid, object, domain, cred).await;
-        };
-        let unlocked = marked.ok() - locked;
-        if !unlocked.is_empty() {
-            self.clear_dirty(gfid, unlocked, BrickSet::EMPTY, cred).await;
         }
-        if let Err(e) = self.quorum_of(locked) {
-            self.clear_dirty(gfid, marked.ok() & locked, BrickSet::EMPTY, cred)
-                .await;
-            self.unlock(object, domain, locked, cred).await;
-            return Err(e);
+        let if_locked = Dict::new().with(IF_LOCKED, Value::str(&String::from_utf8_lossy(domain)));
+        // In this order: the bricks answer both in turn.
+        let locking = self.start_lock(&object[0], domain, up, cred);
+        let marking = self.start_marks(gfid, up, if_locked, cred);
+        let granted = self.collect(locking).await;
+        let (locked, marked) = (granted.ok(), self.collect(marking).await);
+        let conflict = !granted.failed_with(Errno::EAGAIN).is_empty();
+        let quorum = self.quorum_of(locked);
+        if !conflict && quorum.is_ok() {
+            return Ok((locked, marked.limited_to(locked)));
         }
-        Ok((locked, marked.limited_to(locked)))
+        self.clear_dirty(gfid, marked.ok(), BrickSet::EMPTY, cred).await;
+        self.unlock(object, domain, locked, cred).await;
+        if conflict {
+            self.lock_then_mark(gfid, object, domain, cred).await
+        } else {
+            Err(quorum.err().unwrap_or(Errno::EROFS))
+        }
     }
 
     /// Lock, and the pre-op under it.
@@ -216,12 +215,18 @@ impl ReplicaSet {
             self.unlock(object, domain, locked, cred).await;
             return Err(e);
         }
-        let marked = self.collect(self.start_marks(gfid, locked, cred)).await;
+        let marked = self.collect(self.start_marks(gfid, locked, Dict::null(), cred)).await;
         Ok((locked, marked))
     }
 
     /// Pre-op: dirty +1 on `bricks`; the answers will carry the blame there is.
-    fn start_marks(&self, gfid: Gfid, bricks: BrickSet, cred: &GlusterfsCred) -> Vec<(usize, Reply<DictRsp>)> {
+    fn start_marks(
+        &self,
+        gfid: Gfid,
+        bricks: BrickSet,
+        xdata: Dict,
+        cred: &GlusterfsCred,
+    ) -> Vec<(usize, Reply<DictRsp>)> {
         let dict = self
             .0
             .keys
@@ -230,7 +235,7 @@ impl ReplicaSet {
             gfid,
             flags: flags::xattrop::ADD_ARRAY,
             dict,
-            xdata: Dict::null(),
+            xdata,
         };
         bricks.iter().map(|b| (b, self.subvol(b).call(cred, &req))).collect()
     }

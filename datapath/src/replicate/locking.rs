@@ -125,6 +125,18 @@ impl ReplicaSet {
         }
     }
 
+    /// Asks `bricks` for one lock, which a brick that cannot grant it at once refuses with `EAGAIN`.
+    pub(super) fn start_lock(
+        &self,
+        object: &LockObject,
+        domain: &Bytes,
+        bricks: BrickSet,
+        cred: &GlusterfsCred,
+    ) -> Vec<(usize, Reply<CommonRsp>)> {
+        let send = |brick| self.send_lock(self.subvol(brick), object, domain, Want::Try, cred);
+        bricks.iter().map(|brick| (brick, send(brick))).collect()
+    }
+
     /// Locks `objects` (in their order) on `bricks`; returns the bricks that hold all of them. Others hold none.
     pub(super) async fn lock(
         &self,
@@ -174,12 +186,7 @@ impl ReplicaSet {
         // Everything is sent before anything is waited for: one round trip however many objects.
         let under_way: Vec<Vec<(usize, Reply<CommonRsp>)>> = objects
             .iter()
-            .map(|o| {
-                bricks
-                    .iter()
-                    .map(|b| (b, self.send_lock(self.subvol(b), o, domain, Want::Try, cred)))
-                    .collect()
-            })
+            .map(|o| self.start_lock(o, domain, bricks, cred))
             .collect();
         let mut granted = Vec::with_capacity(objects.len());
         for replies in under_way {

@@ -9,8 +9,12 @@ use super::define::{xdr_procs, xdr_structs};
 use super::dump::GfCommonRsp;
 
 /// Key of SETVOLUME by which a client of this implementation makes itself known to bricks that are of it too; all others
-/// ignore it. Its value is the version of what they have agreed on.
+/// ignore it. Such a brick answers with the same key. Its value is the version of what they have agreed on.
 pub const OURS: &str = "ringluster";
+/// Key of an xattrop's xdata, between those of this implementation: it is done only if the caller holds an inode lock on
+/// the inode in the domain that is the value, else answered with `EAGAIN`. The lock may be asked for by the call just
+/// before: a brick takes both in their order.
+pub const IF_LOCKED: &str = "ringluster.if-locked";
 
 xdr_procs! {
     /// Procedures of both handshake programs, which share one number.

@@ -327,6 +327,14 @@ impl LockTable {
             .map_or(0, |(_, queue)| queue.len())
     }
 
+    /// Whether `owner` has been granted an inodelk of the domain.
+    pub fn holds_inodelk(&self, gfid: Gfid, domain: &[u8], owner: &Owner) -> bool {
+        let domains = self.inodes.get(&gfid).map(|i| &i.inode.0);
+        domains
+            .and_then(|d| d.iter().find(|(n, _)| **n == *domain))
+            .is_some_and(|(_, queue)| queue.held().iter().any(|e| e.owner == *owner))
+    }
+
     /// `glusterfs.entrylk-count`: granted and waiting entrylks in all domains.
     pub fn entrylk_count(&self, gfid: Gfid) -> usize {
         self.inodes.get(&gfid).map_or(0, |i| i.entry.count())

@@ -194,10 +194,11 @@ fn let_in(brick: &Rc<Brick>, conn: &Rc<Conn>, xid: u32, admission: Admission) {
         admission.subdir.clone(),
         admission.version.clone(),
     );
+    let ours = admission.ours;
     match brick.enter(conn, admission) {
         Ok(_) => {
             tracing::info!(peer = %conn.peer_text, "accepted client from {uuid} (version: {version})");
-            let dict = setvolume::success(&brick.config());
+            let dict = setvolume::success(&brick.config(), ours);
             conn.reply(
                 xid,
                 &SetvolumeRsp {

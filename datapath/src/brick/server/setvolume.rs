@@ -134,15 +134,20 @@ fn check_version(dict: &OldDict) -> Result<(), Refusal> {
     ))
 }
 
-/// The reply's dictionary for a client that was let in.
-pub fn success(config: &BrickConfig) -> OldDict {
-    OldDict::new()
+/// The reply's dictionary for a client that was let in. One of this implementation hears that the brick is, too.
+pub fn success(config: &BrickConfig, ours: bool) -> OldDict {
+    let dict = OldDict::new()
         .with_str("transport-ptr", "0")
         .with_str("clnt-lk-version", "0")
         .with_str("process-uuid", &config.process_uuid)
         .with_str("ERROR", "Success")
         .with_str("volume-id", &config.volume_id.to_string())
-        .with_str("child_up", "1")
+        .with_str("child_up", "1");
+    if ours {
+        dict.with_str(handshake::OURS, "1")
+    } else {
+        dict
+    }
 }
 
 /// The reply's dictionary for a refused one.
@@ -252,9 +257,11 @@ mod tests {
 
     #[test]
     fn the_reply_carries_what_clients_read() {
-        let dict = success(&config());
+        let dict = success(&config(), false);
         assert_eq!(dict.get_str("ERROR"), Some("Success"));
         assert_eq!(dict.get_str("child_up"), Some("1"));
         assert_eq!(dict.get_str("volume-id"), Some(Gfid([5; 16]).to_string().as_str()));
+        assert_eq!(dict.get_str(handshake::OURS), None, "others get what GlusterFS says");
+        assert!(success(&config(), true).get_str(handshake::OURS).is_some());
     }
 }

@@ -9,6 +9,7 @@ use crate::wire::fop::{
     CommonRsp, DictRsp, FgetxattrReq, FremovexattrReq, FsetxattrReq, FxattropReq, GetxattrReq, RemovexattrReq,
     SetxattrReq, XattropReq,
 };
+use crate::wire::handshake::IF_LOCKED;
 use crate::wire::{Dict, Gfid, OldDict, Value};
 
 /// Keys by which bricks are blamed, and the one beside them that blames nobody.
@@ -127,6 +128,15 @@ pub(super) fn fxattrop(ctx: &Ctx, req: &FxattropReq) -> Answer<DictRsp> {
 fn operate(ctx: &Ctx, object: &Object, op: u32, pairs: &Dict, asked: &Dict) -> Answer<DictRsp> {
     ctx.modifying()?;
     let (gfid, store) = (object.gfid(), &ctx.brick.store);
+    if let Some(domain) = asked.get_str(IF_LOCKED)
+        && !ctx
+            .brick
+            .locks
+            .borrow()
+            .holds_inodelk(gfid, domain.as_bytes(), &ctx.owner())
+    {
+        return Err(Errno::EAGAIN.into());
+    }
     // An inode that is gone must not get into the index.
     let stat = store.attributes(object.target())?;
     ctx.brick.index.borrow_mut().before_xattrop(gfid, op, pairs, asked)?;

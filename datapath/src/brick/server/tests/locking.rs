@@ -4,7 +4,9 @@ use super::*;
 use crate::wire::callback::{self, EntrylkContention, InodelkContention};
 use crate::wire::fop::{
     CommonRsp, EntrylkReq, FentrylkReq, FinodelkReq, Flock, FlushReq, InodelkReq, LkReq, LkRsp, OpendirReq, ReleaseReq,
+    XattropReq,
 };
+use crate::wire::handshake::IF_LOCKED;
 
 const DOMAIN: Bytes = Bytes::from_static(b"vol-replicate-0");
 
@@ -309,5 +311,40 @@ fn replies_count_locks_when_asked() {
             "told even when the lookup fails"
         );
         assert_eq!(missing.xdata.len(), 1);
+    });
+}
+
+#[test]
+fn a_mark_that_goes_out_with_its_lock_is_set_only_if_the_lock_was_granted() {
+    with_brick(config(), async |lab| {
+        let (a, b) = (Raw::join(&lab, "a").await, Raw::join(&lab, "b").await);
+        a.create("f", gfid(1)).await;
+        let mark = |domain: &str| XattropReq {
+            gfid: gfid(1),
+            flags: 0,
+            dict: Dict::new().with("trusted.afr.dirty", Value::ptr([0, 0, 0, 1].repeat(3))),
+            xdata: Dict::new().with(IF_LOCKED, Value::str(domain)),
+        };
+        let domain = "vol-replicate-0";
+        assert_eq!(errno(a.fop(&mark(domain)).await), Errno::EAGAIN, "without a lock");
+        // Both are sent before either is answered.
+        let (lock, marked) = (a.send(&inodelk_req(gfid(1), 1, 1)), a.send(&mark(domain)));
+        assert_eq!((lock.await.unwrap().op_ret, marked.await.unwrap().op_ret), (0, 0));
+        let (lock, marked) = (b.send(&inodelk_req(gfid(1), 1, 1)), b.send(&mark(domain)));
+        assert_eq!(lock.await.unwrap().op_errno, libc::EAGAIN);
+        assert_eq!(marked.await.unwrap().op_errno, libc::EAGAIN, "another's lock");
+        assert_eq!(errno(a.fop(&mark("another")).await), Errno::EAGAIN, "another domain");
+        inodelk(&a, gfid(1), 1, 2).await.unwrap();
+        assert_eq!(errno(a.fop(&mark(domain)).await), Errno::EAGAIN, "given back");
+        let plain = XattropReq {
+            xdata: Dict::null(),
+            ..mark(domain)
+        };
+        let now = a.fop(&plain).await.unwrap().dict;
+        assert_eq!(
+            now.get("trusted.afr.dirty").and_then(Value::as_bytes),
+            Some(&[0, 0, 0, 2].repeat(3)[..]),
+            "two marks of six were set"
+        );
     });
 }
