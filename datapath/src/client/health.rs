@@ -13,7 +13,8 @@
 //! * A brick is given up early only if most of the others have answered something since it was asked; if nobody answers,
 //!   it is this machine or its network.
 //! * A brick is not given up early where that would lose the write quorum. Then `ping-timeout` decides, as it does
-//!   wherever these rules say "wait".
+//!   wherever these rules say "wait", unless a second connection finds out more: if it is answered, or refused, the
+//!   silent one is a relic of before its server went down and came back.
 //! * Who answered late, or when this core ran late, waits are longer for a while.
 
 use std::time::Duration;
@@ -25,6 +26,8 @@ use crate::replicate::BrickSet;
 const PING_PART: u32 = 4;
 /// How often a brick that is asked nothing is pinged.
 const IDLE_PING: Duration = Duration::from_secs(2);
+/// How often a brick that is not given up in spite of its silence is sounded out by another connection.
+const KNOCK: Duration = Duration::from_millis(500);
 /// How much longer than the slowest recent answer a silence must be.
 const PATIENCE: u32 = 2;
 /// The probe time-out grows at most so many times: a write must not stall for longer than a second by default.
@@ -177,6 +180,8 @@ pub enum Step {
     Ping(usize),
     /// Tell what is thought of it now.
     Tell(usize, Transition),
+    /// Sound it out by another connection.
+    Knock(usize),
     /// End its session.
     GiveUp(usize, Cause),
 }
@@ -219,6 +224,8 @@ struct Brick {
     idle: Duration,
     /// The look at which the ping went out that was not answered yet, and the silence before it.
     ping: Option<(u64, Duration)>,
+    /// The silence at which it is sounded out next.
+    knock_at: Duration,
     /// The look at which it was last heard.
     heard: u64,
     /// The slowest answer to a ping lately.
@@ -248,6 +255,7 @@ impl Brick {
             silence: Duration::ZERO,
             idle: Duration::ZERO,
             ping: None,
+            knock_at: Duration::ZERO,
             heard: 0,
             slowest: Fading::default(),
             calls: [None; 2],
@@ -347,6 +355,7 @@ impl Health {
         brick.silence = Duration::ZERO;
         brick.idle = Duration::ZERO;
         brick.ping = None;
+        brick.knock_at = Duration::ZERO;
         brick.heard = look;
         brick.calls = [None; 2];
         brick.given_up = None;
@@ -415,7 +424,10 @@ impl Health {
             };
             match self.judge(brick, seen, look, up) {
                 Verdict::Good => steps.extend(self.become_state(brick, look.now, State::Up, Cause::Answers)),
-                Verdict::Suspect(cause) => steps.extend(self.become_state(brick, look.now, State::Suspect, cause)),
+                Verdict::Suspect(cause) => {
+                    steps.extend(self.become_state(brick, look.now, State::Suspect, cause));
+                    steps.extend(self.knock(brick, look.now));
+                }
                 Verdict::GiveUp(cause) => {
                     up.remove(brick);
                     self.bricks[brick].given_up = Some(cause.clone());
@@ -424,6 +436,17 @@ impl Health {
             }
         }
         steps
+    }
+
+    /// A brick that would be given up if the others could do without it.
+    fn knock(&mut self, number: usize, now: Mono) -> Option<Step> {
+        let limit = self.limit(&self.bricks[number], now);
+        let brick = &mut self.bricks[number];
+        if brick.silence < limit.max(brick.knock_at) {
+            return None;
+        }
+        brick.knock_at = brick.silence + KNOCK;
+        Some(Step::Knock(number))
     }
 
     fn become_state(&mut self, brick: usize, now: Mono, to: State, cause: Cause) -> Option<Step> {
@@ -439,6 +462,7 @@ impl Health {
                 brick.slowest.note(now, brick.silence.saturating_sub(before));
             }
             (brick.silence, brick.idle, brick.ping, brick.heard) = (Duration::ZERO, Duration::ZERO, None, look);
+            brick.knock_at = Duration::ZERO;
         } else if let Some(asked) = seen.asked {
             brick.idle = Duration::ZERO;
             if !seen.sending {

@@ -148,6 +148,11 @@ impl Monitor {
                         drop(super::subvol::ping(connection));
                     }
                 }
+                Step::Knock(brick) => {
+                    if let Some(subvol) = events.subvols().get(brick) {
+                        exec::spawn(subvol.clone().knock());
+                    }
+                }
                 Step::Tell(brick, change) => events.health(brick, &change),
                 Step::GiveUp(brick, cause) => {
                     if let Some(Some((connection, _))) = sessions.get(brick) {

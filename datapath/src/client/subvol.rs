@@ -96,6 +96,8 @@ struct Inner {
     sessions: Cell<u64>,
     /// The brick is of this implementation, too.
     ours: Cell<bool>,
+    /// Where the session leads.
+    peer: Cell<Option<SocketAddr>>,
     fds: Rc<FdTable>,
     events: RefCell<Weak<dyn SubvolEvents>>,
 }
@@ -120,6 +122,7 @@ impl Subvol {
             attempt: Cell::new(0),
             sessions: Cell::new(0),
             ours: Cell::new(false),
+            peer: Cell::new(None),
             fds,
             events: RefCell::new(events),
         }))
@@ -252,6 +255,7 @@ impl Subvol {
         }
         self.0.sessions.set(self.0.sessions.get() + 1);
         self.0.session.replace(Some(connection.clone()));
+        self.0.peer.set(Some(addr));
         tracing::debug!("{}: connected to {addr}", self.name());
         self.tell(|brick, events| events.up(brick));
         let why = connection.ended().await;
@@ -261,6 +265,21 @@ impl Subvol {
         }
         self.tell(|brick, events| events.down(brick, &why));
         SessionEnd::Retry(why)
+    }
+
+    /// Finds out by another connection whether the session, which is silent, has any future. A server that went down
+    /// and came back knows nothing of it, and the kernel, which repeats what was not acknowledged at ever longer
+    /// intervals, would find that out after up to as long as the server was away.
+    pub(super) async fn knock(self) {
+        let (Some(connection), Some(addr)) = (self.connection(), self.0.peer.get()) else {
+            return;
+        };
+        let heard = connection.received();
+        if let Ok(Some(found)) = exec::timeout(CONNECT_TIMEOUT, sound_out(addr)).await
+            && connection.received() == heard
+        {
+            connection.abort(&format!("silent, while {found} at {addr}"));
+        }
     }
 
     async fn establish(&self, addr: SocketAddr, attempt: u64) -> Result<Connection, SessionEnd> {
@@ -585,6 +604,18 @@ impl Subvol {
             _ => {}
         }
     }
+}
+
+/// What another connection to a brick's address finds; `None`: nothing that tells whether the brick is there.
+async fn sound_out(addr: SocketAddr) -> Option<&'static str> {
+    let stream = match Stream::connect(&Addr::Inet(addr)).await {
+        Ok(stream) => stream,
+        Err(e) => return (e.raw_os_error() == Some(Errno::ECONNREFUSED.0)).then_some("nobody listens"),
+    };
+    let connection = Connection::start(stream, Box::new(|_, _| ()));
+    let _guard = AbortOnDrop(Some(connection.clone()));
+    let answer = ping(&connection).await;
+    answer.is_ok_and(|reply| reply.is_ok()).then_some("a new connection is answered")
 }
 
 /// Releases a number that is of no use.
