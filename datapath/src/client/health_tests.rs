@@ -129,7 +129,10 @@ fn a_silent_brick_is_suspect_soon_and_given_up_after_the_probe_time_out() {
     assert!(at <= ms(300), "{at:?}");
     let given_up = world.given_up();
     assert!(given_up.len() == 1 && given_up[0].0 == 3, "{given_up:?}");
-    assert!(!world.told.iter().any(|(_, s)| matches!(s, Step::Knock(_))), "no need to");
+    assert!(
+        !world.told.iter().any(|(_, s)| matches!(s, Step::Knock(_))),
+        "no need to"
+    );
     assert!((ms(500)..=ms(600)).contains(&given_up[0].1), "{given_up:?}");
     let record = world.health.record(3);
     assert_eq!((record.state, record.suspected, record.given_up), (State::Down, 1, 1));

@@ -615,7 +615,9 @@ async fn sound_out(addr: SocketAddr) -> Option<&'static str> {
     let connection = Connection::start(stream, Box::new(|_, _| ()));
     let _guard = AbortOnDrop(Some(connection.clone()));
     let answer = ping(&connection).await;
-    answer.is_ok_and(|reply| reply.is_ok()).then_some("a new connection is answered")
+    answer
+        .is_ok_and(|reply| reply.is_ok())
+        .then_some("a new connection is answered")
 }
 
 /// Releases a number that is of no use.

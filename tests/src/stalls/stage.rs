@@ -20,6 +20,8 @@ pub struct Pace {
     pub before: Duration,
     /// The fault lasts until operations flow again, but at least and at most so long.
     pub fault: Range<Duration>,
+    /// A fault during which operations cannot flow lasts so long.
+    pub outage: Duration,
     /// After the repair, until operations flow and the lost brick is reached.
     pub after: Range<Duration>,
     /// Heal may take so long.
@@ -39,6 +41,7 @@ impl Pace {
         Pace {
             before: seconds(3),
             fault: seconds(5)..seconds(fault),
+            outage: seconds(30),
             after: seconds(3)..seconds(after),
             heal: seconds(120),
         }
@@ -51,6 +54,7 @@ impl Pace {
         Pace {
             before: milliseconds(700),
             fault: milliseconds(2500)..milliseconds(30_000),
+            outage: milliseconds(8000),
             after: milliseconds(1000)..milliseconds(30_000),
             heal: milliseconds(60_000),
         }
@@ -166,7 +170,11 @@ fn phases(six: &mut SixServers, row: &Row, pace: &Pace, (clock, loads): (Instant
     hold(clock, &(pace.before..Duration::from_secs(20)), || flow(loads, clock));
     let fault = clock.elapsed();
     let repair = (row.fault)(six).context("the fault")?;
-    hold(clock, &pace.fault, || flow(loads, clock));
+    let longest = match row.allowed {
+        Allowed::Nothing => pace.fault.end,
+        Allowed::ReadOnly | Allowed::Outage => pace.outage,
+    };
+    hold(clock, &(pace.fault.start..longest), || flow(loads, clock));
     let repaired = clock.elapsed();
     loads.iter().for_each(Load::watch);
     let back = Instant::now();

@@ -14,10 +14,7 @@ pub fn indexed(brick: &Path) -> Vec<String> {
             if name.starts_with(&format!("{index}-")) || name.len() < 4 {
                 continue;
             }
-            let handle = Path::new(".glusterfs")
-                .join(&name[..2])
-                .join(&name[2..4])
-                .join(&name);
+            let handle = Path::new(".glusterfs").join(&name[..2]).join(&name[2..4]).join(&name);
             lines.push(format!("{index} {name} {}", marks(&brick.join(handle))));
         }
     }
