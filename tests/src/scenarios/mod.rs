@@ -74,6 +74,7 @@ pub const ALL: &[Scenario] = &[
     six_servers::USER_TESTS,
     six_servers::FAULTS,
     six_servers::OUTAGES,
+    seed_commands::SCENARIO,
 ];
 
 /// Scenarios that run only when they are named: what they show is either shown in short by one of [`ALL`], too, or
@@ -82,7 +83,6 @@ pub const BY_NAME: &[Scenario] = &[
     six_lab::SCENARIO,
     six_servers::EVERY_ROW,
     six_servers::SURVIVORS,
-    seed_commands::SCENARIO,
 ];
 
 /// A scenario by name.
