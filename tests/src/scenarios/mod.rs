@@ -13,6 +13,7 @@ pub mod interop;
 pub mod kill_latency;
 pub mod lab_faults;
 pub mod lab_on_c;
+pub mod listing_under_kills;
 pub mod mount_basic;
 pub mod package;
 pub mod sandbox_once;
@@ -65,6 +66,7 @@ pub const ALL: &[Scenario] = &[
     fio_verify_under_kills::SCENARIO,
     git_under_kills::SCENARIO,
     tar_under_kills::SCENARIO,
+    listing_under_kills::SCENARIO,
     interop::C_CLIENT,
     interop::C_CLUSTER,
     bad_input::SCENARIO,
