@@ -100,6 +100,8 @@ struct Plan {
     transport: TransportConfig,
     client: ClientOptions,
     foreground: bool,
+    /// What was mounted there was of a client that had ended; it was unmounted.
+    cleared: bool,
 }
 
 impl Plan {
@@ -114,6 +116,9 @@ impl Plan {
             .filter(|id| !id.is_empty())
             .ok_or("no volume is given (--volfile-id)")?;
         let point = args.mount_point.clone().ok_or("no mount point is given")?;
+        // Whoever mounts again wants the volume back.
+        let cleared = mount::clear_dead(&point)
+            .map_err(|e| format!("{}: unmounting what a dead client left: {e}", point.display()))?;
         mount::check(&point).map_err(|e| e.to_string())?;
         // A daemon's working directory is "/".
         let target = std::fs::canonicalize(&point).map_err(|e| format!("mount point {}: {e}", point.display()))?;
@@ -143,6 +148,7 @@ impl Plan {
             transport,
             client,
             foreground,
+            cleared,
         })
     }
 
@@ -165,6 +171,11 @@ impl Plan {
 fn run(args: Args) -> Result<u8, String> {
     let mut plan = Plan::new(args)?;
     let log = plan.open_log()?;
+    if plan.cleared {
+        let text = "a dead mount was unmounted: its client had ended, files open there are lost";
+        tracing::warn!("{}: {text}", plan.target.display());
+        eprintln!("glusterfs: {}: {text}", plan.target.display());
+    }
     plan.client.log = plan.args.volfile_sets_log_level().then(|| log.clone());
     process::unblock_all_signals().map_err(|e| format!("signals: {e}"))?;
     process::ignore_signal(libc::SIGPIPE).map_err(|e| format!("signals: {e}"))?;

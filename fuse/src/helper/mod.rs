@@ -158,6 +158,8 @@ pub fn check_target(target: &Path) -> Result<(), Refusal> {
     match std::fs::metadata(target) {
         Ok(meta) if meta.is_dir() => {}
         Ok(_) => return Err(Refusal::new(1, format!("mount point {shown} is not a directory"))),
+        // The mount of a client that has ended; the new client takes it away and says so.
+        Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) && mount::is_mounted(target) => return Ok(()),
         Err(e) => {
             let why = Errno::from(e);
             return Err(Refusal::new(1, format!("mount point {shown}: {why}")));
@@ -255,9 +257,6 @@ fn mount_volume<I: IntoIterator<Item = OsString>>(args: I) -> Result<(), Refusal
         return remount(&invocation);
     }
     let args = client_arguments(&invocation)?;
-    if !invocation.fake {
-        clear_dead_mount(target)?;
-    }
     check_target(target)?;
     if invocation.fake {
         return Ok(());
@@ -284,25 +283,6 @@ fn mount_volume<I: IntoIterator<Item = OsString>>(args: I) -> Result<(), Refusal
         return Err(Refusal::new(1, text));
     }
     Ok(())
-}
-
-/// What is mounted there is of a client that was killed: whoever mounts again wants the volume back.
-fn clear_dead_mount(target: &Path) -> Result<(), Refusal> {
-    let shown = target.display();
-    match mount::clear_dead(target) {
-        Ok(true) => {
-            eprintln!("mount.glusterfs: {shown}: the client of the mount that was there has ended; it was unmounted");
-            Ok(())
-        }
-        Ok(false) => Ok(()),
-        Err(e) => {
-            let why = Errno::from(e);
-            Err(Refusal::new(
-                1,
-                format!("{shown}: unmounting the mount of a client that has ended: {why}"),
-            ))
-        }
-    }
 }
 
 fn is_remount(invocation: &Invocation) -> bool {

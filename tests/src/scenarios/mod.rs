@@ -18,7 +18,9 @@ pub mod mount_basic;
 pub mod package;
 pub mod sandbox_once;
 pub mod seed_commands;
+pub mod six_bricks;
 pub mod six_lab;
+pub mod six_mounts;
 pub mod six_servers;
 pub mod story;
 pub mod tar_under_kills;
@@ -76,6 +78,8 @@ pub const ALL: &[Scenario] = &[
     six_servers::USER_TESTS,
     six_servers::FAULTS,
     six_servers::OUTAGES,
+    six_mounts::SCENARIO,
+    six_bricks::SCENARIO,
     seed_commands::SCENARIO,
 ];
 
