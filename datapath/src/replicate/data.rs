@@ -30,6 +30,8 @@ use crate::wire::{Dict, Gfid, Value, flags};
 
 /// Bytes waiting to be sent to one brick beyond which it is treated as failed for the file, if a quorum keeps up.
 const BACKLOG_LIMIT: usize = 64 << 20;
+/// How much longer than a quorum a brick may take for the fsync before a post-op; longer if the quorum took longer.
+const SYNC_GRACE: Duration = Duration::from_millis(500);
 /// xdata key by which a brick tells that a write began at the old end of the file.
 const WRITE_IS_APPEND: &str = "glusterfs.write-is-append";
 
@@ -141,7 +143,7 @@ impl ReplicaSet {
         self.writable()?;
         let owner = {
             let mut lock = inode.data.borrow_mut();
-            lock.acquiring(self.generation());
+            lock.acquiring(self.generation(), self.sessions());
             lock.owner()
         };
         // Whatever happens to this task, waiters must not be left behind a lock that is never acquired.
@@ -317,9 +319,12 @@ impl ReplicaSet {
             let mut lock = inode.data.borrow_mut();
             (lock.releasing(idle), lock.owner())
         };
-        let guard = ReleaseGuard(inode.clone());
+        let mut guard = ReleaseGuard {
+            inode: inode.clone(),
+            recorded: false,
+        };
         let cred = self.own_cred(owner);
-        self.post_op(inode, &plan, &cred).await;
+        guard.recorded = self.post_op(inode, &plan, &cred).await;
         let object = [LockObject::Inode {
             gfid: inode.gfid,
             start: 0,
@@ -330,26 +335,39 @@ impl ReplicaSet {
         drop(guard);
     }
 
-    async fn post_op(&self, inode: &Inode, plan: &ReleasePlan, cred: &GlusterfsCred) {
-        if plan.broken || !self.quorum().met(plan.good) {
-            return;
+    /// Returns whether nobody missed anything, or a quorum has it on record who did.
+    async fn post_op(&self, inode: &Inode, plan: &ReleasePlan, cred: &GlusterfsCred) -> bool {
+        let mut good = plan.good;
+        if plan.sync && !plan.broken && self.options().ensure_durability {
+            let synced = self.sync_before_post_op(inode.gfid, good, cred).await;
+            // Too few to decide: what is known is better recorded than not.
+            if self.quorum().met(synced) {
+                good = synced;
+            }
         }
-        let missed = BrickSet::first(self.bricks()) - plan.good;
-        if plan.sync && self.options().ensure_durability {
-            self.sync_before_post_op(inode.gfid, plan.good, cred).await;
+        let missed = BrickSet::first(self.bricks()) - good;
+        if plan.broken || !self.quorum().met(good) {
+            return missed.is_empty();
         }
         if !missed.is_empty() {
             inode.need_refresh();
             self.distrust(missed);
         }
         let generation = self.generation();
-        self.clear_dirty(inode.gfid, plan.dirty & plan.good, missed, cred).await;
+        // A brick that has dropped the lock with its session may have been healed since: its mark is not ours any more.
+        let ours = self.still_in(inode.data.borrow().sessions());
+        let told = self
+            .clear_dirty(inode.gfid, plan.dirty & good & ours, missed, cred)
+            .await;
         if generation == self.generation() {
             inode.set_blamed(generation, missed);
         }
+        missed.is_empty() || self.quorum().met(told)
     }
 
-    async fn sync_before_post_op(&self, gfid: Gfid, bricks: BrickSet, cred: &GlusterfsCred) {
+    /// Syncs the file on `bricks`; returns where that worked. One whose disk takes much longer than those of a quorum
+    /// counts as failed, to be healed later: whoever waits for the lock must not wait for it.
+    async fn sync_before_post_op(&self, gfid: Gfid, bricks: BrickSet, cred: &GlusterfsCred) -> BrickSet {
         let xdata = Dict::new()
             .with("batch-fsync", Value::Int(1))
             .with("glusterfs-internal-fop", Value::str("yes"));
@@ -359,20 +377,39 @@ impl ReplicaSet {
             data: 1,
             xdata,
         };
-        let answers = self.ask(bricks, |_, s| s.call(cred, &req)).await;
-        for brick in answers.failed().iter() {
-            tracing::warn!(
-                "{}: fsync of {gfid} before post-op failed: {:?}",
-                self.subvol(brick).name(),
-                answers.error(brick)
-            );
+        let mut pending = self.start_all(bricks, |_, s| s.call(cred, &req));
+        let mut answers = Answers::new(self.bricks());
+        let began = exec::now();
+        let mut until = None;
+        loop {
+            let next = match until {
+                Some(until) => exec::timeout(until - exec::now(), pending.next()).await,
+                None => Ok(pending.next().await),
+            };
+            let Ok(Some((brick, answer))) = next else { break };
+            answers.put(brick, answer);
+            let now = exec::now();
+            if until.is_none() && self.quorum().met(answers.ok()) {
+                until = Some(now + (now - began).max(SYNC_GRACE));
+            }
         }
+        // The file is gone: there is nothing to be synced.
+        let gone = answers.failed_with(Errno::ENOENT) | answers.failed_with(Errno::ESTALE);
+        let synced = answers.ok() | gone;
+        for brick in (bricks - synced).iter() {
+            let (name, error) = (self.subvol(brick).name(), answers.error(brick));
+            match error {
+                Some(e) => tracing::warn!("{name}: fsync of {gfid} before post-op failed: {e}"),
+                None => tracing::warn!("{name}: fsync of {gfid} before post-op takes too long"),
+            }
+        }
+        synced
     }
 
-    /// Dirty -1 where it is set, blame +1 for every brick of `missed`.
-    async fn clear_dirty(&self, gfid: Gfid, bricks: BrickSet, missed: BrickSet, cred: &GlusterfsCred) {
+    /// Dirty -1 where it is set, blame +1 for every brick of `missed`. Returns where that worked.
+    async fn clear_dirty(&self, gfid: Gfid, bricks: BrickSet, missed: BrickSet, cred: &GlusterfsCred) -> BrickSet {
         if bricks.is_empty() {
-            return;
+            return bricks;
         }
         let blame = |b: usize| {
             if missed.contains(b) {
@@ -396,6 +433,8 @@ impl ReplicaSet {
                 tracing::warn!("{}: post-op of {gfid} failed: {error:?}", self.subvol(brick).name());
             }
         }
+        let gone = answers.failed_with(Errno::ENOENT) | answers.failed_with(Errno::ESTALE);
+        answers.ok() | gone
     }
 
     /// Gives up the data lock of an inode as soon as its operations are over, and waits for that. Post-op and unlock
@@ -474,12 +513,15 @@ impl Drop for AcquireGuard {
 }
 
 /// Marks the lock free when its release is over.
-struct ReleaseGuard(Rc<Inode>);
+struct ReleaseGuard {
+    inode: Rc<Inode>,
+    recorded: bool,
+}
 
 impl Drop for ReleaseGuard {
     fn drop(&mut self) {
-        self.0.data.borrow_mut().released();
-        self.0.changed.notify_waiters();
+        self.inode.data.borrow_mut().released(self.recorded);
+        self.inode.changed.notify_waiters();
     }
 }
 
@@ -546,7 +588,7 @@ impl Course {
             must_sync: self.effect == Effect::Resize,
             ..Leave::default()
         };
-        let result = if missed.is_empty() {
+        let mut result = if missed.is_empty() {
             answers.best(None).cloned().ok_or(Errno::ENOTCONN)
         } else if let Some(errno) = answers.symmetric_failure() {
             // Every brick says the same: the request is at fault, nobody has missed anything.
@@ -565,12 +607,19 @@ impl Course {
             })
         };
         let releases = self.inode.data.borrow().releases();
-        let blame_first = !end.failed.is_empty();
+        // What was cut off would come back from whoever missed it, the longest copy wins where nobody is blamed: with a
+        // brick away, that must be on record, too.
+        let cut = self.effect == Effect::Resize && self.set.quorum().met(ok) && ok.len() < self.set.bricks();
+        end.contended |= cut;
+        let blame_first = cut || !end.failed.is_empty();
         self.set.leave(&self.inode, self.ticket, &end);
         if blame_first && self.app.is_some() {
             // The application hears of success only when it is on record who missed it.
             while self.inode.data.borrow().releases() == releases {
                 self.inode.changed.notified().await;
+            }
+            if result.is_ok() && !self.inode.data.borrow().recorded_since(releases) {
+                result = Err(self.set.quorum_of(BrickSet::EMPTY).err().unwrap_or(Errno::EROFS));
             }
         }
         if let Some(app) = self.app.take() {

@@ -89,6 +89,8 @@ pub struct DataLock {
     phase: Phase,
     owner: u64,
     generation: u32,
+    /// The bricks' sessions before they were locked: a brick drops the lock with its session.
+    sessions: Vec<Option<u64>>,
     locked: BrickSet,
     dirty: BrickSet,
     failed: BrickSet,
@@ -100,6 +102,8 @@ pub struct DataLock {
     active: Vec<(u64, ByteRange)>,
     /// Counts releases: a waiter for "the post-op that comes next" waits for it to grow.
     releases: u64,
+    /// The last of the releases that did not bring on record who missed something.
+    unrecorded: u64,
     /// Grows with every operation: an idle timer that finds it unchanged releases.
     activity: u64,
 }
@@ -126,6 +130,7 @@ impl DataLock {
             phase: Phase::Free,
             owner,
             generation: 0,
+            sessions: Vec::new(),
             locked: BrickSet::EMPTY,
             dirty: BrickSet::EMPTY,
             failed: BrickSet::EMPTY,
@@ -136,6 +141,7 @@ impl DataLock {
             next_ticket: 1,
             active: Vec::new(),
             releases: 0,
+            unrecorded: 0,
             activity: 0,
         }
     }
@@ -170,6 +176,16 @@ impl DataLock {
         self.releases
     }
 
+    /// Whether all releases after the first `releases` have brought on record who missed what.
+    pub fn recorded_since(&self, releases: u64) -> bool {
+        self.unrecorded <= releases
+    }
+
+    /// The sessions of the bricks when the lock was asked for.
+    pub fn sessions(&self) -> &[Option<u64>] {
+        &self.sessions
+    }
+
     /// See the field.
     pub fn activity(&self) -> u64 {
         self.activity
@@ -202,11 +218,12 @@ impl DataLock {
         }
     }
 
-    /// Lock and pre-op begin, in `generation`.
-    pub fn acquiring(&mut self, generation: u32) {
+    /// Lock and pre-op begin, in `generation` and with these sessions.
+    pub fn acquiring(&mut self, generation: u32, sessions: Vec<Option<u64>>) {
         debug_assert_eq!(self.phase, Phase::Free);
         self.phase = Phase::Acquiring;
         self.generation = generation;
+        self.sessions = sessions;
     }
 
     /// Lock and pre-op are done: held on `locked`, dirty set on `dirty`.
@@ -264,8 +281,8 @@ impl DataLock {
         }
     }
 
-    /// Release is over.
-    pub fn released(&mut self) {
+    /// Release is over; `recorded`: nobody has missed anything, or a quorum knows who has.
+    pub fn released(&mut self, recorded: bool) {
         debug_assert_eq!(self.phase, Phase::Releasing);
         self.phase = Phase::Free;
         self.release_asked = false;
@@ -273,6 +290,9 @@ impl DataLock {
         self.dirty = BrickSet::EMPTY;
         self.failed = BrickSet::EMPTY;
         self.releases += 1;
+        if !recorded {
+            self.unrecorded = self.releases;
+        }
     }
 }
 
@@ -283,7 +303,7 @@ mod tests {
     fn held() -> DataLock {
         let mut l = DataLock::new(7);
         assert_eq!(l.join(ByteRange::ALL, 1), Join::Acquire);
-        l.acquiring(1);
+        l.acquiring(1, Vec::new());
         assert_eq!(l.join(ByteRange::ALL, 1), Join::Wait);
         l.acquired(BrickSet::first(3), BrickSet::first(3));
         l
@@ -325,9 +345,24 @@ mod tests {
         let plan = l.releasing(false);
         assert_eq!(plan.good, BrickSet::first(2));
         assert!(plan.sync && !plan.broken);
-        l.released();
+        l.released(true);
         assert_eq!(l.join(ByteRange::ALL, 1), Join::Acquire);
         assert_eq!(l.releases(), 1);
+        assert!(l.recorded_since(0));
+    }
+
+    #[test]
+    fn what_is_not_on_record_is_remembered() {
+        let mut l = held();
+        l.releasing(false);
+        l.released(false);
+        assert!(!l.recorded_since(0), "who began before hears of it");
+        assert!(l.recorded_since(1), "who began afterwards does not");
+        l.acquiring(1, Vec::new());
+        l.acquired(BrickSet::first(3), BrickSet::first(3));
+        l.releasing(false);
+        l.released(true);
+        assert!(!l.recorded_since(0) && l.recorded_since(1));
     }
 
     #[test]
@@ -350,8 +385,8 @@ mod tests {
             }
         ));
         assert!(!l.releasing(true).sync);
-        l.released();
-        l.acquiring(1);
+        l.released(true);
+        l.acquiring(1, Vec::new());
         l.acquired(BrickSet::first(3), BrickSet::first(3));
         let a = ticket(l.join(ByteRange::ALL, 1));
         l.leave(
@@ -367,7 +402,7 @@ mod tests {
     #[test]
     fn pre_op_failure_counts_as_failed() {
         let mut l = DataLock::new(1);
-        l.acquiring(1);
+        l.acquiring(1, Vec::new());
         l.acquired(BrickSet::first(3), BrickSet::first(2));
         let Join::Joined { ticket, live } = l.join(ByteRange::ALL, 1) else {
             panic!("not joined")

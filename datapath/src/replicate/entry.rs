@@ -90,6 +90,18 @@ impl EntryTxn {
     }
 }
 
+/// How a transaction on names ended.
+struct Ending {
+    /// Bricks that record it.
+    by: BrickSet,
+    /// Bricks that are blamed.
+    missed: BrickSet,
+    /// Dirty marks were set.
+    marked: bool,
+    /// Something has changed.
+    made: bool,
+}
+
 impl ReplicaSet {
     /// Runs a transaction on names.
     pub(super) async fn entry_txn<T: FopRsp>(
@@ -142,13 +154,14 @@ impl ReplicaSet {
         }
         let mut answers = self.ask(live, start).await;
         check(&mut answers);
+        self.reject_unlocked(&mut answers, sessions);
         let mut failed = answers.failed();
         if let Some(errno) = txn.harmless {
             failed = failed - answers.failed_with(errno);
         }
         let ok = answers.ok();
         let symmetric = answers.symmetric_failure();
-        let verdict = if ok.is_empty() {
+        let mut verdict = if ok.is_empty() {
             Err(self.entry_error(&answers))
         } else {
             self.quorum_of(ok).map_err(|_| self.entry_error(&answers))
@@ -161,9 +174,14 @@ impl ReplicaSet {
         };
         if verdict.is_ok() || symmetric.is_some() {
             if !optimistic || !missed.is_empty() {
-                let by = if symmetric.is_some() { live } else { ok };
-                self.entry_post_op(txn, by, missed, !optimistic, symmetric.is_none(), cred)
-                    .await;
+                let ending = Ending {
+                    by: if symmetric.is_some() { live } else { ok },
+                    missed,
+                    marked: !optimistic,
+                    made: symmetric.is_none(),
+                };
+                let recorded = self.entry_post_op(txn, &ending, sessions, cred).await;
+                verdict = verdict.and_then(|()| self.on_record(missed, recorded));
             }
         } else if optimistic {
             // Below quorum without a pre-op: the survivors are marked so that heal looks at the directory.
@@ -178,6 +196,24 @@ impl ReplicaSet {
                 .for_each(|change| self.inode(change.dir).need_refresh());
         }
         verdict.map(|()| answers)
+    }
+
+    /// A brick whose session has ended since it was locked has dropped the lock, and a healer may have been there since:
+    /// what it did counts as not done, and no mark of it is taken away.
+    fn reject_unlocked<T>(&self, answers: &mut Answers<T>, sessions: &[Option<u64>]) {
+        for brick in (answers.ok() - self.still_in(sessions)).iter() {
+            answers.put(brick, Err(Errno::ENOTCONN));
+        }
+    }
+
+    /// Only what is on record may be acknowledged: `missed` must be blamed by as many as can decide (`recorded`), or a
+    /// quorum could come together later in which nobody knows what they missed.
+    fn on_record(&self, missed: BrickSet, recorded: BrickSet) -> FsResult<()> {
+        if missed.is_empty() {
+            Ok(())
+        } else {
+            self.quorum_of(recorded)
+        }
     }
 
     fn entry_error<T>(&self, answers: &Answers<T>) -> Errno {
@@ -233,25 +269,25 @@ impl ReplicaSet {
         Dict::new().with("glusterfs.xattrop-entry-create", Value::Str(Bytes::from(text)))
     }
 
-    /// Takes the dirty marks back and records who missed what.
+    /// Takes the dirty marks back and records who missed what. Returns where that worked.
     async fn entry_post_op(
         &self,
         txn: &EntryTxn,
-        by: BrickSet,
-        missed: BrickSet,
-        marked: bool,
-        made: bool,
+        ending: &Ending,
+        sessions: &[Option<u64>],
         cred: &GlusterfsCred,
-    ) {
-        if let (Some(new), true, false) = (txn.makes, made, missed.is_empty()) {
+    ) -> BrickSet {
+        let Ending { by, missed, .. } = *ending;
+        if let (Some(new), true, false) = (txn.makes, ending.made, missed.is_empty()) {
             let dict = self
                 .0
                 .keys
                 .operand(None, |b| if missed.contains(b) { new.blame } else { Counters::ZERO });
             self.xattrop(new.gfid, by, dict, Dict::null(), cred).await;
         }
+        let mut recorded = by;
         for change in &txn.changes {
-            let dirty = marked.then(|| Counters::in_slot(Slot::Entry, -1));
+            let dirty = ending.marked.then(|| Counters::in_slot(Slot::Entry, -1));
             let blame = |b: usize| {
                 if missed.contains(b) {
                     Counters::in_slot(Slot::Entry, 1)
@@ -260,17 +296,28 @@ impl ReplicaSet {
                 }
             };
             // Without a pre-op the name is not in the index yet.
-            let xdata = if marked {
+            let xdata = if ending.marked {
                 Dict::null()
             } else {
                 self.name_index_xdata(&change.name)
             };
-            self.xattrop(change.dir, by, self.0.keys.operand(dirty, blame), xdata, cred)
+            let operand = self.0.keys.operand(dirty, blame);
+            recorded &= self
+                .xattrop(change.dir, by & self.still_in(sessions), operand, xdata, cred)
                 .await;
         }
+        recorded & self.still_in(sessions)
     }
 
-    pub(super) async fn xattrop(&self, gfid: Gfid, bricks: BrickSet, dict: Dict, xdata: Dict, cred: &GlusterfsCred) {
+    /// Adds `dict` to the counters of `gfid` on `bricks`; returns where that worked.
+    pub(super) async fn xattrop(
+        &self,
+        gfid: Gfid,
+        bricks: BrickSet,
+        dict: Dict,
+        xdata: Dict,
+        cred: &GlusterfsCred,
+    ) -> BrickSet {
         let req = XattropReq {
             gfid,
             flags: flags::xattrop::ADD_ARRAY,
@@ -285,6 +332,7 @@ impl ReplicaSet {
                 answers.error(brick)
             );
         }
+        answers.ok()
     }
 
     /// A transaction on names also changed an inode itself (its change time); `answers` tells who missed it.
@@ -364,12 +412,13 @@ impl ReplicaSet {
             live &= marked.ok() & self.still_in(sessions);
             self.quorum_of(live)?;
         }
-        let answers = self.ask(live, start).await;
+        let mut answers = self.ask(live, start).await;
+        self.reject_unlocked(&mut answers, sessions);
         let ok = answers.ok();
         let symmetric = answers.symmetric_failure();
         let all = BrickSet::first(self.bricks());
         let missed = if symmetric.is_some() { all - live } else { all - ok };
-        let verdict = if symmetric.is_some() || self.quorum_of(ok).is_err() {
+        let mut verdict = if symmetric.is_some() || self.quorum_of(ok).is_err() {
             Err(self.entry_error(&answers))
         } else {
             Ok(())
@@ -389,8 +438,10 @@ impl ReplicaSet {
                     Counters::ZERO
                 }
             };
-            self.xattrop(gfid, by, self.0.keys.operand(dirty, blame), Dict::null(), cred)
+            let recorded = self
+                .xattrop(gfid, by, self.0.keys.operand(dirty, blame), Dict::null(), cred)
                 .await;
+            verdict = verdict.and_then(|()| self.on_record(missed, recorded & self.still_in(sessions)));
             self.inode(gfid).need_refresh();
         }
         verdict.map(|()| answers)
