@@ -44,15 +44,6 @@ impl ReplicaSet {
             readable.is_some_and(|r| !(r.metadata & answers.ok()).is_empty())
         };
         let (answers, missing) = self.gather(&mut pending, up, good_one).await;
-        if answers.ok().is_empty()
-            || (self.candidates(gfid, super::read::Part::Metadata).await? & answers.ok()).is_empty()
-        {
-            return Err(if answers.failed().is_empty() {
-                Errno::ENOTCONN
-            } else {
-                answers.errno()
-            });
-        }
         let fd = Fd::new(gfid, wire, false, self.bricks());
         for (brick, rsp) in answers.iter() {
             self.opened(&fd, brick, rsp.fd, &sessions);
@@ -61,6 +52,10 @@ impl ReplicaSet {
             self.open_on_stragglers(&fd, missing, pending, sessions);
         }
         self.0.fds.add(&fd);
+        if let Err(e) = self.opened_where_good(gfid, &answers).await {
+            self.release(fd);
+            return Err(e);
+        }
         if flags & flags::open::TRUNC != 0
             && let Err(e) = self.truncate(caller, gfid, Some(&fd), 0).await
         {
@@ -68,6 +63,22 @@ impl ReplicaSet {
             return Err(e);
         }
         Ok(fd)
+    }
+
+    /// Whether a good copy is among those that were opened.
+    async fn opened_where_good(&self, gfid: Gfid, answers: &Answers<OpenRsp>) -> FsResult<()> {
+        let good = match answers.ok().is_empty() {
+            true => BrickSet::EMPTY,
+            false => self.candidates(gfid, super::read::Part::Metadata).await? & answers.ok(),
+        };
+        if !good.is_empty() {
+            return Ok(());
+        }
+        Err(if answers.failed().is_empty() {
+            Errno::ENOTCONN
+        } else {
+            answers.errno()
+        })
     }
 
     /// Takes the numbers of bricks that answer an OPEN after it was over.

@@ -1,16 +1,20 @@
 //! Operations on names: create, mknod, mkdir, symlink, link, unlink, rmdir, rename.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 
+use super::BrickSet;
 use super::answers::Answers;
 use super::entry::{ChangedName, EntryTxn, NewInode, key};
 use super::locking::LockObject;
 use super::set::{ReplicaSet, new_gfid};
-use crate::client::{Caller, Fd};
+use crate::client::{Caller, Fd, Subvol};
 use crate::errno::{Errno, FsResult};
 use crate::wire::auth::utime;
 use crate::wire::fop::{
-    CreateReq, CreateRsp, LinkReq, MkdirReq, MknodReq, RenameReq, RenameRsp, RmdirReq, SymlinkReq, UnlinkReq,
+    CreateReq, CreateRsp, LinkReq, MkdirReq, MknodReq, ReleaseReq, RenameReq, RenameRsp, RmdirReq, SymlinkReq,
+    UnlinkReq,
 };
 use crate::wire::{Dict, Gfid, Iatt, Value, flags};
 
@@ -34,6 +38,28 @@ fn component(name: &[u8]) -> FsResult<Bytes> {
 
 fn gfid_req(gfid: Gfid) -> Dict {
     Dict::new().with(key("gfid-req"), Value::Gfid(gfid))
+}
+
+/// Where a CREATE has opened something.
+struct OpenedAt {
+    /// The session it was sent in, by brick: its number means nothing in another one.
+    sessions: Vec<Option<u64>>,
+    /// Brick, what it opened, and the number it gave it.
+    numbers: Vec<(usize, Gfid, i64)>,
+}
+
+impl OpenedAt {
+    fn new(bricks: usize) -> OpenedAt {
+        OpenedAt {
+            sessions: vec![None; bricks],
+            numbers: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, answers: &Answers<CreateRsp>) {
+        let number = |(brick, r): (usize, &CreateRsp)| Some((brick, r.stat.gfid, i64::try_from(r.fd).ok()?));
+        self.numbers.extend(answers.iter().filter_map(number));
+    }
 }
 
 impl ReplicaSet {
@@ -75,25 +101,60 @@ impl ReplicaSet {
             makes: Some(NewInode::file(gfid)),
             ..EntryTxn::on(parent, &bname)
         };
-        let sessions = self.sessions();
         // Where a quorum has made the file, whoever found another one under the name is stale.
+        let opened = RefCell::new(OpenedAt::new(self.bricks()));
         let check = |answers: &mut Answers<CreateRsp>| {
+            opened.borrow_mut().note(answers);
             let made = answers.iter().filter(|(_, r)| r.stat.gfid == gfid).map(|(b, _)| b);
             if self.quorum().met(made.collect()) {
                 answers.reject(Errno::EEXIST, |r| r.stat.gfid != gfid);
             }
         };
-        let answers = self.entry_txn_checked(txn, |_, s| s.call(&cred, &req), check).await?;
+        let start = |brick: usize, s: &Subvol| {
+            opened.borrow_mut().sessions[brick] = s.session_id();
+            s.call(&cred, &req)
+        };
+        let created = self.entry_txn_checked(txn, start, check).await;
+        let opened = opened.into_inner();
+        let answers = match created {
+            Ok(answers) => answers,
+            Err(e) => {
+                self.close_all_but(&opened, &Answers::new(self.bricks()));
+                return Err(e);
+            }
+        };
         let stat = self.made(gfid, answers.best(None).ok_or(Errno::EIO)?.stat)?;
+        let good: BrickSet = answers
+            .iter()
+            .filter(|(_, r)| r.stat.gfid == stat.gfid)
+            .map(|(b, _)| b)
+            .collect();
+        let answers = answers.limited_to(good);
+        self.close_all_but(&opened, &answers);
         let reopen = wire & !(flags::open::CREAT | flags::open::EXCL | flags::open::TRUNC);
         let fd = Fd::new(stat.gfid, reopen, false, self.bricks());
-        for (brick, rsp) in answers.iter().filter(|(_, r)| r.stat.gfid == stat.gfid) {
+        for (brick, rsp) in answers.iter() {
             if let Ok(number) = i64::try_from(rsp.fd) {
-                self.opened(&fd, brick, number, &sessions);
+                self.opened(&fd, brick, number, &opened.sessions);
             }
         }
         self.0.fds.add(&fd);
         Ok((stat, fd))
+    }
+
+    /// Gives back the numbers of a CREATE that are of no use: of bricks that are not in `kept`.
+    fn close_all_but(&self, opened: &OpenedAt, kept: &Answers<CreateRsp>) {
+        for (brick, gfid, fd) in &opened.numbers {
+            let same_session = self.still_in(&opened.sessions).contains(*brick);
+            if kept.get(*brick).is_none() && same_session {
+                let req = ReleaseReq {
+                    gfid: *gfid,
+                    fd: *fd,
+                    xdata: Dict::new(),
+                };
+                drop(self.subvol(*brick).call(&self.own_cred(0), &req));
+            }
+        }
     }
 
     /// Makes a file, FIFO, socket or device node; `rdev` is the raw `dev_t`.
