@@ -6,7 +6,8 @@
 //!
 //! # What counts
 //! * **Silence**: nothing was heard of a brick although it was asked something. A ping goes out early in it.
-//! * **A stalled call**: the brick talks, but a call that its peers have answered does not come back: its disk hangs.
+//! * **A stalled call**: the brick talks, but a call that its peers have answered does not come back: its disk hangs. The
+//!   same without peers, where a lock is held until the call comes back (heal).
 //!
 //! # What protects against mistakes
 //! * Time counts only while this core ran: a look that comes late counts as one look.
@@ -75,6 +76,8 @@ pub enum Cause {
     Silent(Duration),
     /// It has not answered a call for so long that the others have answered.
     Stalled(Duration),
+    /// It has not answered a call for so long that others wait for: a lock is held meanwhile.
+    Obstructs(Duration),
     /// Nothing was heard for `ping-timeout`.
     PingTimeout(Duration),
     /// The connection ended: the words of who ended it.
@@ -89,6 +92,11 @@ impl std::fmt::Display for Cause {
             Cause::Stalled(time) => write!(
                 f,
                 "a call its peers have answered is stalled for {} ms",
+                time.as_millis()
+            ),
+            Cause::Obstructs(time) => write!(
+                f,
+                "a call is stalled for {} ms while a file is locked for it",
                 time.as_millis()
             ),
             Cause::PingTimeout(time) => write!(
@@ -370,7 +378,7 @@ impl Health {
             Some(cause) => {
                 brick.record.given_up += 1;
                 brick.canary = Some(match cause {
-                    Cause::Stalled(_) => Canary::Work,
+                    Cause::Stalled(_) | Cause::Obstructs(_) => Canary::Work,
                     _ => Canary::Answer,
                 });
                 brick.strike(now);
@@ -401,6 +409,26 @@ impl Health {
         let struck = now - brick.struck_at < QUIET;
         let base = STALL[kind] * (1 << if struck { brick.strikes.min(3) } else { 0 });
         base.max((usual * STALL_PATIENCE).min(LONGEST_STALL[kind]))
+    }
+
+    /// Whether `brick`, one of `up`, is given up because a call has been outstanding for `waited` under a lock that others
+    /// may want; `usual` is the time such calls take. No peer has to have answered a like call: there may be none.
+    pub fn obstructs(
+        &mut self,
+        brick: usize,
+        now: Mono,
+        (waited, usual): (Duration, Duration),
+        up: BrickSet,
+        quorum: &dyn Fn(BrickSet) -> bool,
+    ) -> Option<Cause> {
+        let state = self.bricks.get_mut(brick)?;
+        let dispensable = !quorum(up) || quorum(up - BrickSet::one(brick));
+        if waited < Self::stall_limit(state, 0, usual, now) || !dispensable || state.given_up.is_some() {
+            return None;
+        }
+        let cause = Cause::Obstructs(waited);
+        state.given_up = Some(cause.clone());
+        Some(cause)
     }
 
     /// Looks at every brick.

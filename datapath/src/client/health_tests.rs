@@ -204,6 +204,23 @@ fn a_stalled_call_gives_a_brick_up_unless_it_is_stalled_everywhere() {
 }
 
 #[test]
+fn who_obstructs_is_given_up_without_peers_but_not_without_a_quorum() {
+    let mut w = World::new();
+    let (all, quorum, now) = (BrickSet::first(BRICKS), w.quorum, w.now);
+    let met = |set| quorum.met(set);
+    let mut obstructs = |waited, usual, up| w.health.obstructs(2, now, (waited, usual), up, &met);
+    assert_eq!(obstructs(ms(700), ms(1), all), None);
+    assert_eq!(obstructs(ms(800), ms(500), all), None, "it is always that slow");
+    let barely: BrickSet = [1, 2, 3, 4].into_iter().collect();
+    assert_eq!(obstructs(ms(800), ms(1), barely), None, "the quorum would go");
+    assert_eq!(obstructs(ms(800), ms(1), all), Some(Cause::Obstructs(ms(800))));
+    assert_eq!(obstructs(ms(800), ms(1), all), None, "once is enough");
+    let down = w.health.ended(2, now, "reset").expect("a change");
+    assert_eq!(down.cause, Cause::Obstructs(ms(800)));
+    assert_eq!(w.health.canary(2), Some(Canary::Work));
+}
+
+#[test]
 fn a_flapping_brick_is_kept_out_longer_each_time_and_forgiven_later() {
     let mut world = World::new();
     let mut holds = Vec::new();

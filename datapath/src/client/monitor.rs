@@ -18,6 +18,8 @@ const BUSY: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_millis(250);
 /// The kinds of calls that are compared with those of other bricks.
 const COMPARED: [Patience; 2] = [Patience::Prompt, Patience::Slow];
+/// The kinds of calls that are the brick's own doing when they take long: not those that wait for a lock.
+const OBSTRUCTING: [Patience; 3] = [Patience::Prompt, Patience::Read, Patience::Slow];
 
 /// A brick's connection and which session it is, if there is one.
 type Session = Option<(Connection, u64)>;
@@ -160,6 +162,28 @@ impl Monitor {
                     }
                 }
             }
+        }
+    }
+
+    /// Ends the session with `brick` if a call sent at `since` or later, during which a lock is held, has been
+    /// outstanding for too long; at most `waited` counts.
+    pub fn hurry(&self, brick: usize, since: exec::Mono, waited: Duration) {
+        let Some(events) = self.events.upgrade() else { return };
+        let sessions = self.sessions();
+        let Some(Some((connection, _))) = sessions.get(brick) else {
+            return;
+        };
+        let oldest = |kind: &Patience| Some((*kind, connection.oldest_since(*kind, since)?.sent));
+        let Some((kind, sent)) = OBSTRUCTING.iter().filter_map(oldest).min_by_key(|(_, sent)| *sent) else {
+            return;
+        };
+        let now = exec::now();
+        let times = (waited.min(now - sent), connection.usual_time(kind).unwrap_or_default());
+        let up = (0..sessions.len()).filter(|b| sessions[*b].is_some()).collect();
+        let quorum = |set| events.quorum(set);
+        let cause = self.health.borrow_mut().obstructs(brick, now, times, up, &quorum);
+        if let Some(cause) = cause {
+            connection.abort(&cause.to_string());
         }
     }
 

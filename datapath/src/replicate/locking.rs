@@ -2,6 +2,13 @@
 //!
 //! All bricks are first asked at once, without blocking. If one refuses, what was granted is given back and the locks
 //! are taken one brick after the other, in index order, so that two clients cannot wait for each other.
+//!
+//! Who holds a lock holds it on the first brick, too, so that is where one waits for it. A later brick that does not
+//! grant it soon, or the first one when the others are free, keeps it for a session that has ended with work at its
+//! disk, which may hang: the transaction goes on without that brick, as if it were away.
+
+use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -10,6 +17,7 @@ use super::answers::Answers;
 use super::set::ReplicaSet;
 use crate::client::{Reply, Subvol};
 use crate::errno::Errno;
+use crate::exec;
 use crate::wire::auth::GlusterfsCred;
 use crate::wire::fop::{CommonRsp, EntrylkCmd, EntrylkReq, Flock, Fop, InodelkCmd, InodelkReq, LockType};
 use crate::wire::{Dict, Gfid};
@@ -52,6 +60,20 @@ impl LockObject {
     }
 }
 
+/// How long a brick may take to grant a lock, if the others are a quorum; how often the others are tried while the
+/// first one does not grant it.
+const GRANT: Duration = Duration::from_millis(500);
+
+/// How waiting for a lock on one brick ended.
+enum Waited {
+    /// It is held there.
+    Granted,
+    /// The transaction goes on without that brick.
+    Without,
+    /// The same, and it is held on these already.
+    OnOthers(BrickSet),
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Want {
     Try,
@@ -66,6 +88,12 @@ fn send<R: Fop<Reply = CommonRsp>>(subvol: &Subvol, want: Want, cred: &Glusterfs
     } else {
         subvol.call(cred, req)
     }
+}
+
+/// Bricks on which somebody else has one of the locks.
+fn refused(granted: &[Answers<CommonRsp>]) -> BrickSet {
+    let refused = granted.iter().map(|answers| answers.failed_with(Errno::EAGAIN));
+    refused.fold(BrickSet::EMPTY, |all, some| all | some)
 }
 
 impl ReplicaSet {
@@ -146,8 +174,8 @@ impl ReplicaSet {
         cred: &GlusterfsCred,
     ) -> BrickSet {
         let granted = self.try_lock(objects, domain, bricks, cred).await;
-        let refused = granted.iter().any(|a| !a.failed_with(Errno::EAGAIN).is_empty());
-        if !refused {
+        let refused = refused(&granted);
+        if refused.is_empty() {
             let all = granted.iter().fold(bricks, |held, a| held & a.ok());
             self.unlock_granted(objects, domain, &granted, all, cred).await;
             return all;
@@ -166,7 +194,7 @@ impl ReplicaSet {
         cred: &GlusterfsCred,
     ) -> Result<BrickSet, Errno> {
         let granted = self.try_lock(objects, domain, bricks, cred).await;
-        let refused = granted.iter().any(|a| !a.failed_with(Errno::EAGAIN).is_empty());
+        let refused = !refused(&granted).is_empty();
         let all = if refused {
             BrickSet::EMPTY
         } else {
@@ -228,15 +256,19 @@ impl ReplicaSet {
         for object in objects {
             let mut on = BrickSet::EMPTY;
             for brick in all.iter() {
-                if self
-                    .send_lock(self.subvol(brick), object, domain, Want::Wait, cred)
+                let others = all - BrickSet::one(brick);
+                match self
+                    .wait_for_lock(object, domain, brick, others, on.is_empty(), cred)
                     .await
-                    .is_ok()
                 {
-                    on.insert(brick);
+                    Waited::Granted => on.insert(brick),
+                    Waited::Without => all = others,
+                    Waited::OnOthers(granted) => {
+                        (on, all) = (granted, granted);
+                        break;
+                    }
                 }
             }
-            all &= on;
             held.push((object, on));
         }
         for (object, on) in held {
@@ -245,6 +277,98 @@ impl ReplicaSet {
             }
         }
         all
+    }
+
+    /// Asks one brick for a lock and waits for it. While the first one keeps it for somebody, the `others` are tried now
+    /// and then: where they are free, nobody works under that lock any more.
+    async fn wait_for_lock(
+        &self,
+        object: &LockObject,
+        domain: &Bytes,
+        brick: usize,
+        others: BrickSet,
+        first: bool,
+        cred: &GlusterfsCred,
+    ) -> Waited {
+        let mut reply = Box::pin(self.send_lock(self.subvol(brick), object, domain, Want::Wait, cred));
+        while self.quorum().met(others) {
+            match exec::timeout(GRANT, reply.as_mut()).await {
+                Ok(Ok(_)) => return Waited::Granted,
+                Ok(Err(_)) => return Waited::Without,
+                Err(exec::Elapsed) if !first => {
+                    self.give_back_late(reply, object, domain, brick, cred);
+                    return Waited::Without;
+                }
+                Err(exec::Elapsed) => {}
+            }
+            let objects = std::slice::from_ref(object);
+            let granted = self.try_lock(objects, domain, others, cred).await;
+            let free = granted.iter().fold(others, |on, answers| on & answers.ok());
+            if refused(&granted).is_empty() && self.quorum().met(free) {
+                self.give_back_late(reply, object, domain, brick, cred);
+                return Waited::OnOthers(free);
+            }
+            self.unlock(objects, domain, free, cred).await;
+        }
+        match reply.await {
+            Ok(_) => Waited::Granted,
+            Err(_) => Waited::Without,
+        }
+    }
+
+    /// Nobody waits any more for a lock that a brick may still grant.
+    fn give_back_late(
+        &self,
+        reply: Pin<Box<Reply<CommonRsp>>>,
+        object: &LockObject,
+        domain: &Bytes,
+        brick: usize,
+        cred: &GlusterfsCred,
+    ) {
+        tracing::info!("{}: does not grant a lock", self.subvol(brick).name());
+        let (set, object, domain, cred) = (self.clone(), object.clone(), domain.clone(), cred.clone());
+        // The brick may keep it as long as its disk hangs: no end of work waits for this.
+        exec::spawn(async move {
+            if reply.await.is_ok() {
+                set.unlock(&[object], &domain, BrickSet::one(brick), &cred).await;
+            }
+        });
+    }
+
+    /// [`ReplicaSet::lock`] for those who have time: as long as somebody else has it on any brick, it is waited for
+    /// without it on the others, so that nobody waits for who waits.
+    ///
+    /// # Errors
+    /// `EAGAIN` when a brick does not grant it within `patience`; nothing is held then.
+    pub(super) async fn lock_politely(
+        &self,
+        object: &LockObject,
+        domain: &Bytes,
+        bricks: BrickSet,
+        cred: &GlusterfsCred,
+        patience: Duration,
+    ) -> Result<BrickSet, Errno> {
+        let objects = std::slice::from_ref(object);
+        let granted = self.try_lock(objects, domain, bricks, cred).await;
+        let refused = refused(&granted);
+        if refused.is_empty() {
+            return Ok(granted.iter().fold(bricks, |held, a| held & a.ok()));
+        }
+        self.unlock_granted(objects, domain, &granted, BrickSet::EMPTY, cred)
+            .await;
+        for brick in refused.iter() {
+            let mut reply = Box::pin(self.send_lock(self.subvol(brick), object, domain, Want::Wait, cred));
+            match exec::timeout(patience, reply.as_mut()).await {
+                Ok(Ok(_)) => self.unlock(objects, domain, BrickSet::one(brick), cred).await,
+                // It has gone away.
+                Ok(Err(_)) => {}
+                Err(exec::Elapsed) => {
+                    self.give_back_late(reply, object, domain, brick, cred);
+                    return Err(Errno::EAGAIN);
+                }
+            }
+        }
+        Ok(self.lock_in_order(objects, domain, bricks & self.up(), cred).await)
     }
 
     /// Unlocks `objects` on `bricks` and waits for the answers. A brick that is gone has dropped its locks itself.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::BrickSet;
 use super::answers::Answers;
 use super::pending::Slot;
-use super::readable::{Readable, Testimony, judge, resolve};
+use super::readable::{Claim, Readable, Testimony, claim, judge, resolve};
 use super::set::ReplicaSet;
 use crate::client::{Caller, Reply, Subvol};
 use crate::errno::{Errno, FsResult};
@@ -28,6 +28,22 @@ impl Found {
     /// The attributes as `brick` has them.
     pub fn stat(&self, brick: usize) -> Option<Iatt> {
         self.said.get(brick)?.as_ref().map(|t| t.stat)
+    }
+
+    /// Bricks that anybody blames otherwise in `slot` than at `before`. Who was not heard then blamed nobody.
+    pub fn accused_since(&self, before: &Found, slot: Slot) -> BrickSet {
+        let blame = |found: &Found, by: usize, of: usize| {
+            let row = found.said.get(by).and_then(Option::as_ref).map(|t| &t.pending);
+            row.and_then(|r| r.blame.get(of)).map_or(0, |c| c.slot(slot))
+        };
+        let bricks = self.said.len();
+        let heard = |by: &usize| self.said[*by].is_some();
+        let accused = |of: &usize| {
+            (0..bricks)
+                .filter(heard)
+                .any(|by| blame(self, by, *of) != blame(before, by, *of))
+        };
+        (0..bricks).filter(accused).collect()
     }
 }
 
@@ -208,7 +224,13 @@ impl ReplicaSet {
     /// Some bricks have the name and others do not, or not the same: those whose directory is good decide.
     async fn settle_dispute(&self, parent: Gfid, answers: Answers<Iatt2Rsp>) -> FsResult<Answers<Iatt2Rsp>> {
         let directory = self.refresh(parent).await?;
-        let judges = directory.readable.data;
+        let mut judges = directory.readable.data;
+        if judge(&directory.said).data.is_empty()
+            && let Claim::One(state) = claim(&directory.said, &states_of(&answers))
+        {
+            let states = states_of(&answers).into_iter();
+            judges = states.filter_map(|(b, s)| (s == state).then_some(b)).collect();
+        }
         let have = answers.ok() & judges;
         let lack = (answers.failed() - answers.failed_with(Errno::ENOTCONN)) & judges;
         if have.is_empty() {
@@ -231,6 +253,16 @@ impl ReplicaSet {
     }
 }
 
+/// What each brick has under a name.
+pub(super) fn states_of(answers: &Answers<Iatt2Rsp>) -> Vec<(usize, Option<Gfid>)> {
+    let missing = answers.failed_with(Errno::ENOENT);
+    answers
+        .iter()
+        .map(|(brick, rsp)| (brick, Some(rsp.prestat.gfid)))
+        .chain(missing.iter().map(|brick| (brick, None)))
+        .collect()
+}
+
 enum Agreement {
     /// Every brick that answered found the same inode.
     Unanimous,
@@ -238,4 +270,50 @@ enum Agreement {
     Error(Errno),
     /// Bricks disagree.
     Disputed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replicate::pending::{Counters, PendingRow};
+
+    /// What three bricks said; `blames` are (by, of, entry counter).
+    fn found(heard: &[usize], blames: &[(usize, usize, i32)]) -> Found {
+        let row = |by: usize| {
+            let mut pending = PendingRow {
+                blame: vec![Counters::ZERO; 3],
+                ..PendingRow::default()
+            };
+            for (_, of, count) in blames.iter().filter(|(b, ..)| *b == by) {
+                pending.blame[*of] = Counters::in_slot(Slot::Entry, *count);
+            }
+            Testimony {
+                stat: Iatt::default(),
+                pending,
+                inodelks: 0,
+            }
+        };
+        Found {
+            said: (0..3).map(|b| heard.contains(&b).then(|| row(b))).collect(),
+            readable: Readable::default(),
+        }
+    }
+
+    #[test]
+    fn who_is_newly_accused() {
+        let before = found(&[0, 1, 2], &[(0, 1, 2)]);
+        let again = |heard: &[usize], blames: &[_]| found(heard, blames).accused_since(&before, Slot::Entry);
+        assert_eq!(again(&[0, 1, 2], &[(0, 1, 2)]), BrickSet::EMPTY);
+        assert_eq!(again(&[0, 1, 2], &[(0, 1, 3)]), BrickSet::one(1), "once more");
+        assert_eq!(again(&[0, 1, 2], &[(0, 1, 2), (1, 2, 1)]), BrickSet::one(2));
+        assert_eq!(again(&[1, 2], &[]), BrickSet::EMPTY, "who is away says nothing new");
+        let before = found(&[0, 1], &[]);
+        let now = found(&[0, 1, 2], &[(2, 0, 1)]);
+        assert_eq!(
+            now.accused_since(&before, Slot::Entry),
+            BrickSet::one(0),
+            "a brick that came"
+        );
+        assert_eq!(now.accused_since(&before, Slot::Data), BrickSet::EMPTY);
+    }
 }

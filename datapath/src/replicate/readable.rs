@@ -93,6 +93,44 @@ pub fn resolve(said: &[Option<Testimony>], slot: Slot, quorum: &Quorum) -> Brick
     }
 }
 
+/// What the blame in a directory says of a name in it that bricks have differently, where every brick is accused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// No acknowledged change made the difference.
+    Nobody,
+    /// This is what the last acknowledged change left: that inode, or no name.
+    One(Option<Gfid>),
+    /// It is one of several; who could tell is not among those that were heard.
+    Several,
+}
+
+/// Who claims a name; `states` is what each brick that was heard has under it.
+///
+/// Whoever took part in an acknowledged change accuses everybody who missed it until they are healed, and with a quorum
+/// heard, somebody who took part is among them: what the last change left is had by somebody who accuses all that have
+/// something else. A brick that accuses nobody has only kept what it had.
+pub fn claim(said: &[Option<Testimony>], states: &[(usize, Option<Gfid>)]) -> Claim {
+    let having = |state: Option<Gfid>| -> BrickSet {
+        let with = states.iter().filter(|(_, s)| *s == state);
+        with.map(|(b, _)| *b).collect()
+    };
+    let all: BrickSet = states.iter().map(|(b, _)| *b).collect();
+    let mut claimed = None;
+    for (brick, state) in states {
+        let others = all - having(*state);
+        let row = said.get(*brick).and_then(Option::as_ref).map(|t| &t.pending);
+        let accuses = row.is_some_and(|row| (others - row.blamed(Slot::Entry)).is_empty());
+        if others.is_empty() || !accuses {
+            continue;
+        }
+        match claimed {
+            Some(other) if other != *state => return Claim::Several,
+            _ => claimed = Some(*state),
+        }
+    }
+    claimed.map_or(Claim::Nobody, Claim::One)
+}
+
 /// Hsieh's 32-bit hash over a gfid, by which GlusterFS spreads reads (`read-hash-mode` 1).
 pub fn gfid_hash(gfid: Gfid) -> u32 {
     let mut h: u32 = 16;
@@ -225,6 +263,28 @@ mod tests {
             0x10f4_5534
         );
         assert_eq!(gfid_hash(Gfid::ROOT), 0xfe51_3317);
+    }
+
+    #[test]
+    fn who_took_part_in_the_last_change_claims_a_name() {
+        let accuses = |bricks: &[usize]| {
+            let blames: Vec<_> = bricks.iter().map(|b| (*b, [0, 0, 1])).collect();
+            said(0, DIR, &blames)
+        };
+        let (a, b) = (Some(Gfid([1; 16])), Some(Gfid([2; 16])));
+        // 0 and 1 accuse each other of old things, 2 was away longest: 0 has removed what 2 still has.
+        let rows = [accuses(&[1, 2]), accuses(&[0, 2]), accuses(&[])];
+        assert_eq!(claim(&rows, &[(0, None), (1, None), (2, a)]), Claim::One(None));
+        assert_eq!(claim(&rows, &[(0, a), (1, a), (2, None)]), Claim::One(a));
+        assert_eq!(claim(&rows, &[(0, a), (1, a), (2, b)]), Claim::One(a), "renamed over");
+        assert_eq!(claim(&rows, &[(0, a), (1, None), (2, None)]), Claim::Several);
+        assert_eq!(claim(&rows, &[(0, a), (1, a), (2, a)]), Claim::Nobody);
+        let rows = [accuses(&[1]), accuses(&[]), accuses(&[1])];
+        assert_eq!(
+            claim(&rows, &[(0, a), (1, None), (2, None)]),
+            Claim::Nobody,
+            "not acknowledged"
+        );
     }
 
     #[test]

@@ -262,6 +262,18 @@ impl Connection {
         })
     }
 
+    /// The oldest unanswered call of one kind that was sent at `since` or later.
+    pub fn oldest_since(&self, patience: Patience, since: Mono) -> Option<Oldest> {
+        let waiting = self.0.waiting.borrow();
+        let (xid, call) = waiting
+            .iter()
+            .find(|(_, w)| w.patience == patience && w.since >= since)?;
+        Some(Oldest {
+            xid: *xid,
+            sent: call.since,
+        })
+    }
+
     /// When the latest call of a kind that has been answered was sent; the beginning of time if none has.
     pub fn answered(&self, patience: Patience) -> Mono {
         self.0.answered[patience as usize].sent.get()

@@ -4,6 +4,7 @@
 //! copied. Blocks whose checksums agree are not moved.
 
 use bytes::Bytes;
+use futures_util::future::join;
 
 use super::inspect::{Held, Outcome};
 use super::plan::Plan;
@@ -51,7 +52,7 @@ impl ReplicaSet {
 
     async fn heal_data_locked(&self, gfid: Gfid, outer: &Held) -> FsResult<Outcome> {
         let lock = self.heal_sublock(outer, whole(gfid)).await?;
-        let prepared = self.prepare_data(gfid, &lock).await;
+        let prepared = self.hurried(&lock, self.prepare_data(gfid, &lock)).await;
         self.give_back_heal(lock).await;
         let (found, plan) = prepared?;
         let (good, healed) = match plan {
@@ -86,7 +87,7 @@ impl ReplicaSet {
             absent,
             purge_names: false,
         };
-        let cleared = self.undo_pending(&undo, &outer.cred).await;
+        let cleared = self.hurried(&lock, self.undo_pending(&undo, &outer.cred)).await;
         self.give_back_heal(lock).await;
         cleared?;
         Ok(if healed || absent.is_empty() {
@@ -137,7 +138,15 @@ impl ReplicaSet {
                 len,
             };
             let lock = self.heal_sublock(outer, range).await?;
-            let done = self.copy_block(copy, off, len as u32, &outer.cred).await;
+            // A brick that has dropped the lock may have missed a write since.
+            copy.sinks &= lock.on;
+            let done = match lock.on.contains(copy.source) {
+                true => {
+                    let work = self.copy_block(copy, off, len as u32, &outer.cred);
+                    self.hurried(&lock, work).await
+                }
+                false => Err(Errno::EAGAIN),
+            };
             self.give_back_heal(lock).await;
             done?;
             off += len;
@@ -146,7 +155,9 @@ impl ReplicaSet {
     }
 
     async fn copy_block(&self, copy: &mut Copy<'_>, off: u64, len: u32, cred: &GlusterfsCred) -> FsResult<()> {
-        let different = self.different(copy, off, len, cred).await?;
+        let (still, different) = join(self.still_source(copy), self.different(copy, off, len, cred)).await;
+        still?;
+        let different = different?;
         if different.is_empty() {
             return Ok(());
         }
@@ -170,6 +181,17 @@ impl ReplicaSet {
             .collect();
         self.write_block(copy, write_to, off, data, cred).await;
         Ok(())
+    }
+
+    /// Nobody has said since the inspection that the source missed something: a client that does not reach it may have
+    /// written to the others, and the source's block would undo that.
+    async fn still_source(&self, copy: &Copy<'_>) -> FsResult<()> {
+        let now = self.refresh_fully(copy.gfid).await?;
+        if now.accused_since(copy.old, Slot::Data).contains(copy.source) {
+            Err(Errno::EAGAIN)
+        } else {
+            Ok(())
+        }
     }
 
     async fn write_block(&self, copy: &mut Copy<'_>, to: BrickSet, off: u64, data: Bytes, cred: &GlusterfsCred) {

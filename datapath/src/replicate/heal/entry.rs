@@ -1,19 +1,24 @@
 //! Healing the names of a directory (brick-and-replicate.md E.4).
 //!
 //! The listings of all bricks are compared in memory; only names that differ are locked, looked up again and healed.
+//! The directory is inspected again with each of them: a client that does not reach all bricks the healer reaches may
+//! have changed the name since, and an authority that missed that would undo it.
 //! What is made on a brick is first marked on its sources, so that a crash in between leaves the mark that finishes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use futures_util::future::join;
 
 use super::inspect::{Held, Outcome};
 use super::plan::Plan;
 use super::undo::Undo;
 use crate::errno::{Errno, FsResult};
 use crate::replicate::locking::LockObject;
+use crate::replicate::lookup::{Found, states_of};
 use crate::replicate::name_ops::WHOLE_RANGE;
 use crate::replicate::pending::{Counters, Slot};
+use crate::replicate::readable::{Claim, claim};
 use crate::replicate::{Answers, BrickSet, ReplicaSet};
 use crate::wire::auth::{GlusterfsCred, utime};
 use crate::wire::fop::{
@@ -28,12 +33,21 @@ const LISTING_BYTES: u32 = 128 * 1024;
 /// name -> gfid of one brick's directory.
 type Names = BTreeMap<Bytes, Gfid>;
 
+/// What is known of the directory that is healed.
+#[derive(Clone, Copy)]
+struct Inspection<'a> {
+    dir: Gfid,
+    found: &'a Found,
+    participants: BrickSet,
+    authority: Authority,
+}
+
 /// Who decides about names in this heal.
 #[derive(Clone, Copy)]
 enum Authority {
     /// These bricks' names are right.
     Sources(BrickSet),
-    /// Nobody's: what is anywhere is right.
+    /// Nobody's: blame tells name by name, and what is anywhere is right where it does not.
     Union,
 }
 
@@ -65,7 +79,7 @@ impl ReplicaSet {
 
     async fn heal_entries_locked(&self, gfid: Gfid, outer: &Held) -> FsResult<Outcome> {
         let lock = self.heal_sublock(outer, all_names(gfid)).await?;
-        let inspected = self.refresh_fully(gfid).await;
+        let inspected = self.hurried(&lock, self.refresh_fully(gfid)).await;
         self.give_back_heal(lock).await;
         let found = inspected?;
         let evidence = self.evidence(&found, outer.on);
@@ -79,8 +93,14 @@ impl ReplicaSet {
             Plan::Merge { bricks } => Authority::Sources(bricks),
         };
         let mut outcome = Outcome::Healed;
+        let inspection = Inspection {
+            dir: gfid,
+            found: &found,
+            participants,
+            authority,
+        };
         for name in self.differing_names(gfid, participants, &outer.cred).await? {
-            outcome = outcome.and(self.heal_name(gfid, &name, authority, outer).await.into());
+            outcome = outcome.and(self.heal_name(inspection, &name, outer).await.into());
         }
         if outcome != Outcome::Healed {
             return Ok(outcome);
@@ -97,7 +117,7 @@ impl ReplicaSet {
             absent,
             purge_names: absent.is_empty(),
         };
-        let cleared = self.undo_pending(&undo, &outer.cred).await;
+        let cleared = self.hurried(&lock, self.undo_pending(&undo, &outer.cred)).await;
         self.give_back_heal(lock).await;
         cleared.map(|()| Outcome::Healed)
     }
@@ -193,18 +213,20 @@ impl ReplicaSet {
     }
 
     /// Heals one name under its lock.
-    async fn heal_name(&self, dir: Gfid, name: &Bytes, authority: Authority, outer: &Held) -> FsResult<Outcome> {
+    async fn heal_name(&self, inspection: Inspection<'_>, name: &Bytes, outer: &Held) -> FsResult<Outcome> {
         let object = LockObject::Entry {
-            gfid: dir,
+            gfid: inspection.dir,
             name: Some(name.clone()),
         };
         let lock = self.heal_sublock(outer, object).await?;
-        let result = self.heal_name_locked(dir, name, authority, &lock).await;
+        let work = self.heal_name_locked(inspection, name, &lock);
+        let result = self.hurried(&lock, work).await;
         self.give_back_heal(lock).await;
         result
     }
 
-    async fn heal_name_locked(&self, dir: Gfid, name: &Bytes, authority: Authority, lock: &Held) -> FsResult<Outcome> {
+    async fn heal_name_locked(&self, inspection: Inspection<'_>, name: &Bytes, lock: &Held) -> FsResult<Outcome> {
+        let dir = inspection.dir;
         let xdata = Dict::new().with("gfidless-lookup", Value::Int(1));
         let req = LookupReq {
             pargfid: dir,
@@ -212,14 +234,27 @@ impl ReplicaSet {
             xdata,
             ..LookupReq::default()
         };
-        let seen = self.ask(lock.on, |_, s| s.call(&lock.cred, &req)).await;
+        let (still, seen) = join(
+            self.still_authorised(inspection, lock.on),
+            self.ask(lock.on, |_, s| s.call(&lock.cred, &req)),
+        )
+        .await;
+        still?;
         let missing = seen.failed_with(Errno::ENOENT);
         if !(seen.failed() - missing).is_empty() {
             return Err(seen.errno());
         }
-        let trusted = match authority {
-            Authority::Sources(sources) => sources & lock.on,
-            Authority::Union => seen.ok(),
+        let trusted = match inspection.authority {
+            Authority::Sources(sources) => sources,
+            Authority::Union => match claim(&inspection.found.said, &states_of(&seen)) {
+                Claim::One(state) => states_of(&seen)
+                    .into_iter()
+                    .filter_map(|(brick, s)| (s == state).then_some(brick))
+                    .collect(),
+                // Who knows is away. With all here it was nothing that was acknowledged.
+                Claim::Several if inspection.participants.len() < self.bricks() => return Ok(Outcome::Pending),
+                Claim::Several | Claim::Nobody => seen.ok(),
+            },
         };
         let holders = trusted & seen.ok();
         let Some(model) = holders.lowest() else {
@@ -248,6 +283,24 @@ impl ReplicaSet {
                 .await?;
         }
         Ok(Outcome::Healed)
+    }
+
+    /// All who take part are still here, and nobody has said since the inspection that one who decides missed something.
+    async fn still_authorised(&self, inspection: Inspection<'_>, locked: BrickSet) -> FsResult<()> {
+        let Inspection {
+            found, participants, ..
+        } = inspection;
+        let judges = match inspection.authority {
+            Authority::Sources(sources) => sources,
+            Authority::Union => participants,
+        };
+        let now = self.refresh_fully(inspection.dir).await?;
+        let accused = now.accused_since(found, Slot::Entry) & judges;
+        if accused.is_empty() && (participants - locked).is_empty() {
+            Ok(())
+        } else {
+            Err(Errno::EAGAIN)
+        }
     }
 
     async fn remove_everywhere(
@@ -352,7 +405,7 @@ impl ReplicaSet {
                 linked => return linked.map(drop),
             }
         }
-        self.mark_new(stat, brick, holders, cred).await;
+        self.mark_new(stat, brick, holders, cred).await?;
         // A new inode has the model's times from the first moment: the brick's own clock must not enter.
         let times = utime::CTIME | utime::MTIME | utime::ATIME;
         let cred = &GlusterfsCred {
@@ -422,7 +475,7 @@ impl ReplicaSet {
     }
 
     /// The sources note that `brick` has an empty new inode.
-    async fn mark_new(&self, stat: &Iatt, brick: usize, holders: BrickSet, cred: &GlusterfsCred) {
+    async fn mark_new(&self, stat: &Iatt, brick: usize, holders: BrickSet, cred: &GlusterfsCred) -> FsResult<()> {
         let counters = match stat.file_type() {
             libc::S_IFREG => Counters([1, 1, 0]),
             libc::S_IFDIR => Counters([1, 1, 1]),
@@ -432,7 +485,9 @@ impl ReplicaSet {
             .0
             .keys
             .operand(None, |b| if b == brick { counters } else { Counters::ZERO });
-        self.xattrop(stat.gfid, holders, dict, Dict::null(), cred).await;
+        let noted = self.xattrop(stat.gfid, holders, dict, Dict::null(), cred).await;
+        // A mark that is only on a brick that goes away now would be missing when the others are asked.
+        if noted == holders { Ok(()) } else { Err(Errno::EAGAIN) }
     }
 }
 

@@ -1,14 +1,23 @@
 //! One inode: what the bricks say of it, and the heals that follow from that.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::plan::Evidence;
 use crate::errno::{Errno, FsResult};
+use crate::exec;
 use crate::replicate::locking::LockObject;
 use crate::replicate::lookup::Found;
 use crate::replicate::{BrickSet, ReplicaSet};
 use crate::wire::Gfid;
 use crate::wire::auth::GlusterfsCred;
+
+/// Between two looks at bricks that are waited for under a lock.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a healer waits for a client to give up a lock.
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How the heal of one inode, or of one of its parts, ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -120,10 +129,12 @@ impl ReplicaSet {
     /// Takes a short lock in the transactions' own domain, waiting for writers to finish.
     pub(super) async fn heal_sublock(&self, outer: &Held, object: LockObject) -> FsResult<Held> {
         let domain = self.0.domain.clone();
-        let locks = vec![object];
-        let on = self.lock(&locks, &domain, outer.on & self.up(), &outer.cred).await;
+        let bricks = outer.on & self.up();
+        let on = self
+            .lock_politely(&object, &domain, bricks, &outer.cred, LOCK_PATIENCE)
+            .await?;
         let held = Held {
-            locks,
+            locks: vec![object],
             domain,
             on,
             cred: outer.cred.clone(),
@@ -133,6 +144,27 @@ impl ReplicaSet {
             return Err(e);
         }
         Ok(held)
+    }
+
+    /// Does `work` under `held`, a lock that clients wait for. A brick that does not answer meanwhile is given up: its
+    /// disk hangs, and it has no peer that does the same and could tell. What it has begun is fenced by the end of the
+    /// session: a brick keeps the locks of one that has ended until everything of it is done.
+    pub(super) async fn hurried<T>(&self, held: &Held, work: impl Future<Output = T>) -> T {
+        let since = exec::now();
+        let mut work = std::pin::pin!(work);
+        let mut looks = 0;
+        loop {
+            match exec::timeout(LOOK, work.as_mut()).await {
+                Ok(done) => return done,
+                Err(exec::Elapsed) => {
+                    // Time in which this core did not run does not count.
+                    looks += 1;
+                    held.on
+                        .iter()
+                        .for_each(|b| self.0.monitor.hurry(b, since, LOOK * looks));
+                }
+            }
+        }
     }
 
     pub(super) async fn give_back_heal(&self, held: Held) {

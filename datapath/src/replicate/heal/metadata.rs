@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::inspect::Outcome;
+use super::inspect::{LOCK_PATIENCE, Outcome};
 use super::plan::Plan;
 use super::undo::Undo;
 use crate::errno::{Errno, FsResult};
@@ -59,7 +59,8 @@ impl ReplicaSet {
             return Ok(Outcome::Nothing);
         }
         let outer = self.heal_metadata_lock(gfid).await?;
-        let result = self.heal_metadata_locked(gfid, outer.on, &outer.cred).await;
+        let work = self.heal_metadata_locked(gfid, outer.on, &outer.cred);
+        let result = self.hurried(&outer, work).await;
         self.give_back_heal(outer).await;
         result
     }
@@ -67,14 +68,16 @@ impl ReplicaSet {
     async fn heal_metadata_lock(&self, gfid: Gfid) -> FsResult<super::inspect::Held> {
         let cred = self.own_cred(self.new_owner());
         let domain = self.0.domain.clone();
-        let locks = vec![LockObject::Inode {
+        let object = LockObject::Inode {
             gfid,
             start: METADATA_START,
             len: 0,
-        }];
-        let on = self.lock(&locks, &domain, self.up(), &cred).await;
+        };
+        let on = self
+            .lock_politely(&object, &domain, self.up(), &cred, LOCK_PATIENCE)
+            .await?;
         let held = super::inspect::Held {
-            locks,
+            locks: vec![object],
             domain,
             on,
             cred,
