@@ -4,6 +4,7 @@
 //! ([`ToCore`]) and hears what becomes of them ([`FromCore`]); names and ports are resolved there, never here.
 
 mod core;
+mod establish;
 mod fd;
 pub mod health;
 mod live;
