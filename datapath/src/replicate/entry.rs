@@ -236,6 +236,8 @@ impl ReplicaSet {
                 | Errno::ENOTEMPTY
                 | Errno::ENOTDIR
                 | Errno::EISDIR
+                // A directory would go below itself, on a brick where either is elsewhere.
+                | Errno::EINVAL
         ) && !answers.ok().is_empty()
             && !self.quorum().met(answers.failed_with(errno))
     }

@@ -185,17 +185,14 @@ impl ReplicaSet {
     }
 
     /// Sends one request to every brick of `set` and waits until a quorum has answered and the others had their time.
-    /// Bricks whose answer is missing then count as not asked.
+    /// Bricks whose answer is missing then count as not asked, and so do, where no quorum has answered (bricks may have
+    /// gone meanwhile), those that may have missed something.
     pub(super) async fn ask_quickly<T: Xdr + FopRsp + 'static>(
         &self,
         set: BrickSet,
         start: impl Fn(usize, &Subvol) -> Reply<T>,
     ) -> Answers<T> {
-        let mut pending = self.start_all(set, start);
-        let (answers, missing) = self.gather(&mut pending, set, |_| true).await;
-        if missing.is_empty() {
-            return answers;
-        }
+        let answers = self.ask_anyone(set, start).await;
         let answered = answers.ok() | answers.failed();
         if self.quorum().met(answered - answers.failed_with(Errno::ENOTCONN)) {
             answers
@@ -204,6 +201,16 @@ impl ReplicaSet {
             let trusted = self.trusted();
             answers.limited_to(trusted)
         }
+    }
+
+    /// [`ReplicaSet::ask_quickly`] where it does not matter what a brick has missed.
+    pub(super) async fn ask_anyone<T: Xdr + FopRsp + 'static>(
+        &self,
+        set: BrickSet,
+        start: impl Fn(usize, &Subvol) -> Reply<T>,
+    ) -> Answers<T> {
+        let mut pending = self.start_all(set, start);
+        self.gather(&mut pending, set, |_| true).await.0
     }
 
     /// Sends one request to every brick of `set`.

@@ -226,10 +226,10 @@ impl ReplicaSet {
         let directory = self.refresh(parent).await?;
         let mut judges = directory.readable.data;
         if judge(&directory.said).data.is_empty()
+            && self.quorum().is_decisive()
             && let Claim::One(state) = claim(&directory.said, &states_of(&answers))
         {
-            let states = states_of(&answers).into_iter();
-            judges = states.filter_map(|(b, s)| (s == state).then_some(b)).collect();
+            judges = having(&answers, state);
         }
         let have = answers.ok() & judges;
         let lack = (answers.failed() - answers.failed_with(Errno::ENOTCONN)) & judges;
@@ -261,6 +261,12 @@ pub(super) fn states_of(answers: &Answers<Iatt2Rsp>) -> Vec<(usize, Option<Gfid>
         .map(|(brick, rsp)| (brick, Some(rsp.prestat.gfid)))
         .chain(missing.iter().map(|brick| (brick, None)))
         .collect()
+}
+
+/// The bricks that have `state` under a name.
+pub(super) fn having(answers: &Answers<Iatt2Rsp>, state: Option<Gfid>) -> BrickSet {
+    let states = states_of(answers).into_iter();
+    states.filter_map(|(b, s)| (s == state).then_some(b)).collect()
 }
 
 enum Agreement {

@@ -68,6 +68,15 @@ impl Quorum {
         }
     }
 
+    /// Whether any two sets that may decide have a brick in common: whoever asks one hears of what another decided.
+    pub fn is_decisive(&self) -> bool {
+        match self.kind {
+            QuorumType::None => self.bricks == 1,
+            QuorumType::Auto => true,
+            QuorumType::Fixed(count) => count * 2 > self.bricks,
+        }
+    }
+
     /// The number an accusation must reach to count where every brick is accused (brick-and-replicate.md E.3 rule 6);
     /// `None` when the rule is inactive.
     pub fn accusers(&self) -> Option<usize> {
@@ -109,6 +118,7 @@ mod tests {
         let q = Quorum::new(6, Some(QuorumType::Fixed(2)));
         assert!(q.met(set(&[4, 5])) && !q.met(set(&[5])));
         assert_eq!((q.acks(6), q.acks(2)), (4, 2));
+        assert!(!q.is_decisive() && Quorum::new(6, Some(QuorumType::Fixed(4))).is_decisive());
         let odd = Quorum::new(3, Some(QuorumType::Auto));
         assert!(odd.met(set(&[1, 2])) && !odd.met(set(&[0])));
     }

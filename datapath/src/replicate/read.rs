@@ -266,7 +266,7 @@ impl ReplicaSet {
             gfid: Gfid::ROOT,
             xdata: Dict::null(),
         };
-        let answers = self.ask_quickly(self.up(), |_, s| s.call(&cred, &req)).await;
+        let answers = self.ask_anyone(self.up(), |_, s| s.call(&cred, &req)).await;
         let fullest = answers
             .iter()
             .map(|(_, r)| r.statfs.clone())

@@ -88,9 +88,29 @@ pub fn resolve(said: &[Option<Testimony>], slot: Slot, quorum: &Quorum) -> Brick
     };
     let clean: BrickSet = answered.iter().filter(|&j| accusations(j) == 0).collect();
     match (clean.is_empty(), quorum.accusers()) {
-        (true, Some(limit)) => answered.iter().filter(|&j| accusations(j) < limit).collect(),
+        (true, Some(limit)) => latest(
+            said,
+            slot,
+            answered.iter().filter(|&j| accusations(j) < limit).collect(),
+        ),
         _ => clean,
     }
+}
+
+/// Of copies that accuse each other those that were changed last: their times are the clients', alike on all bricks.
+/// Names are not told apart by it.
+fn latest(said: &[Option<Testimony>], slot: Slot, copies: BrickSet) -> BrickSet {
+    let of = |b: usize| said.get(b).and_then(Option::as_ref);
+    let at_odds = |b: usize| of(b).is_some_and(|t| !(t.pending.blamed(slot) & copies).is_empty());
+    if slot == Slot::Entry || !copies.iter().any(at_odds) {
+        return copies;
+    }
+    let time = |b: usize| match slot {
+        Slot::Data => of(b).map(|t| (t.stat.mtime, t.stat.mtime_nsec)),
+        _ => of(b).map(|t| (t.stat.ctime, t.stat.ctime_nsec)),
+    };
+    let last = copies.iter().map(time).max();
+    copies.iter().filter(|&b| Some(time(b)) == last).collect()
 }
 
 /// What the blame in a directory says of a name in it that bricks have differently, where every brick is accused.

@@ -57,6 +57,7 @@ impl ReplicaSet {
         let (found, plan) = prepared?;
         let (good, healed) = match plan {
             Plan::Nothing => return Ok(Outcome::Nothing),
+            Plan::Wait => return Ok(Outcome::Pending),
             Plan::SplitBrain | Plan::Merge { .. } => return Ok(Outcome::SplitBrain),
             Plan::ClearMarks { sources } => (sources, false),
             Plan::Heal { source, sources, sinks } => {

@@ -15,7 +15,7 @@ use super::plan::Plan;
 use super::undo::Undo;
 use crate::errno::{Errno, FsResult};
 use crate::replicate::locking::LockObject;
-use crate::replicate::lookup::{Found, states_of};
+use crate::replicate::lookup::{Found, having, states_of};
 use crate::replicate::name_ops::WHOLE_RANGE;
 use crate::replicate::pending::{Counters, Slot};
 use crate::replicate::readable::{Claim, claim};
@@ -87,6 +87,7 @@ impl ReplicaSet {
         self.quorum_of(participants)?;
         let authority = match evidence.entry() {
             Plan::Nothing => return Ok(Outcome::Nothing),
+            Plan::Wait => return Ok(Outcome::Pending),
             Plan::SplitBrain => return Ok(Outcome::SplitBrain),
             Plan::ClearMarks { sources } | Plan::Heal { sources, .. } => Authority::Sources(sources),
             Plan::Merge { bricks } if bricks == participants => Authority::Union,
@@ -246,11 +247,9 @@ impl ReplicaSet {
         }
         let trusted = match inspection.authority {
             Authority::Sources(sources) => sources,
+            Authority::Union if !self.quorum().is_decisive() => seen.ok(),
             Authority::Union => match claim(&inspection.found.said, &states_of(&seen)) {
-                Claim::One(state) => states_of(&seen)
-                    .into_iter()
-                    .filter_map(|(brick, s)| (s == state).then_some(brick))
-                    .collect(),
+                Claim::One(state) => having(&seen, state),
                 // Who knows is away. With all here it was nothing that was acknowledged.
                 Claim::Several if inspection.participants.len() < self.bricks() => return Ok(Outcome::Pending),
                 Claim::Several | Claim::Nobody => seen.ok(),

@@ -97,6 +97,7 @@ impl ReplicaSet {
         let differs = |a: usize, b: usize| stats_differ(&found, a, b) || !same_xattrs(&xattrs[a], &xattrs[b]);
         let (good, absent) = match self.evidence(&found, on).metadata(differs) {
             Plan::Nothing => return Ok(Outcome::Nothing),
+            Plan::Wait => return Ok(Outcome::Pending),
             Plan::SplitBrain | Plan::Merge { .. } => return Ok(Outcome::SplitBrain),
             Plan::ClearMarks { sources } => (sources, BrickSet::first(self.bricks()) - participants),
             Plan::Heal { source, sources, sinks } => {

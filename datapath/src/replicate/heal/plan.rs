@@ -33,8 +33,20 @@ pub enum Plan {
         /// Bricks whose names count.
         bricks: BrickSet,
     },
+    /// Every copy is accused, and who knows which of them is the last one is away.
+    Wait,
     /// Every copy is accused: a policy or a person decides.
     SplitBrain,
+}
+
+/// Which copies the last acknowledged change left, where every copy is accused.
+enum Last {
+    /// Blame does not tell.
+    Unknown,
+    /// These.
+    Copies(BrickSet),
+    /// One of several.
+    OneOf,
 }
 
 /// What the planner is told of an inode.
@@ -128,9 +140,49 @@ impl Evidence<'_> {
             .collect()
     }
 
+    /// Where every copy is accused: whoever took part in the last acknowledged change accuses all that have something
+    /// else (see [`crate::replicate::readable::claim`]). `same(a, b)` tells whether two copies are alike.
+    fn last(&self, slot: Slot, same: impl Fn(usize, usize) -> bool) -> Last {
+        let alike = |b: usize| -> BrickSet { self.participants.iter().filter(|&o| same(b, o)).collect() };
+        let claims = |b: &usize| {
+            let others = self.participants - alike(*b);
+            let blamed = self.testimony(*b).map(|t| t.pending.blamed(slot)).unwrap_or_default();
+            !others.is_empty() && (others - blamed).is_empty()
+        };
+        let claimants: BrickSet = self.participants.iter().filter(claims).collect();
+        match claimants.lowest().map(alike) {
+            None => Last::Unknown,
+            Some(copies) if (claimants - copies).is_empty() => Last::Copies(copies),
+            Some(_) => Last::OneOf,
+        }
+    }
+
+    /// What follows where every copy is accused; `None` if blame does not help.
+    fn by_claims(&self, slot: Slot, same: impl Fn(usize, usize) -> bool) -> Option<Plan> {
+        if !self.quorum.is_decisive() || !self.unaccused(slot).is_empty() {
+            return None;
+        }
+        match self.last(slot, same) {
+            Last::Copies(sources) => Some(self.heal_from(sources)),
+            Last::OneOf if self.participants.len() < self.said.len() => Some(Plan::Wait),
+            Last::OneOf | Last::Unknown => None,
+        }
+    }
+
+    /// Whether bricks of `sources` accuse each other: their copies may differ.
+    fn at_odds(&self, sources: BrickSet, slot: Slot) -> bool {
+        let blamed = |b: usize| self.testimony(b).map(|t| t.pending.blamed(slot)).unwrap_or_default();
+        sources.iter().any(|b| !(blamed(b) & sources).is_empty())
+    }
+
     /// Plan for the contents of a file.
     pub fn data(&self) -> Plan {
         let slot = Slot::Data;
+        // Times of writes are the clients', alike on all bricks.
+        let copy = |b: usize| (self.stat(b).size, self.stat(b).mtime, self.stat(b).mtime_nsec);
+        if let Some(plan) = self.by_claims(slot, |a, b| copy(a) == copy(b)) {
+            return plan;
+        }
         let mut sources = self.sources(slot);
         if sources.is_empty() {
             return match self.by_policy() {
@@ -142,10 +194,14 @@ impl Evidence<'_> {
         let first = sources.lowest().map(size);
         let sizes_differ = sources.iter().any(|b| Some(size(b)) != first);
         let witnessed = sources.iter().any(|b| self.witness(b, slot) != 0);
-        if sizes_differ || witnessed {
-            // Nobody is accused of it, so the copies may differ: the fullest one wins.
+        let at_odds = self.at_odds(sources, slot);
+        if sizes_differ || witnessed || at_odds {
+            // Nobody is accused of it, so the copies may differ: the fullest one wins. Of copies that accuse each other,
+            // the one that was written last.
+            let written = |b: usize| (self.stat(b).mtime, self.stat(b).mtime_nsec);
             let rank = |b: usize| {
                 (
+                    at_odds.then(|| written(b)),
                     size(b),
                     self.witness(b, slot),
                     self.stat(b).ctime,
@@ -167,6 +223,9 @@ impl Evidence<'_> {
     /// Plan for attributes and xattrs. `differs(a, b)` tells whether two copies differ.
     pub fn metadata(&self, differs: impl Fn(usize, usize) -> bool) -> Plan {
         let slot = Slot::Metadata;
+        if let Some(plan) = self.by_claims(slot, |a, b| !differs(a, b)) {
+            return plan;
+        }
         let mut sources = self.sources(slot);
         if sources.is_empty() {
             return match self.by_policy() {
@@ -316,6 +375,10 @@ mod tests {
             self.said[brick].as_mut().unwrap().stat.size = size;
             self
         }
+        fn written(mut self, brick: usize, mtime: i64) -> Case {
+            self.said[brick].as_mut().unwrap().stat.mtime = mtime;
+            self
+        }
         fn evidence(&self) -> Evidence<'_> {
             Evidence {
                 said: &self.said,
@@ -364,6 +427,49 @@ mod tests {
                 sinks: set(&[0, 2])
             }
         );
+    }
+
+    #[test]
+    fn who_took_part_in_the_last_write_is_the_source_though_it_is_accused() {
+        // 0 was accused by 1 of something that 2 has healed there; 1 missed what 0 and 2 have written since.
+        let c = case(3)
+            .blame(1, 0, Slot::Data)
+            .blame(1, 2, Slot::Data)
+            .blame(0, 1, Slot::Data)
+            .written(0, 8)
+            .written(2, 8);
+        let plan = Plan::Heal {
+            source: 0,
+            sources: set(&[0]),
+            sinks: set(&[1, 2]),
+        };
+        assert_eq!(c.evidence().data(), plan, "both claim it: the last that was written");
+        let mut away = case(5)
+            .blame(1, 0, Slot::Data)
+            .blame(1, 2, Slot::Data)
+            .blame(0, 1, Slot::Data)
+            .written(0, 8)
+            .written(2, 8);
+        (away.said[3], away.said[4]) = (None, None);
+        assert_eq!(away.evidence().data(), Plan::Wait, "3 or 4 knows");
+        let known = case(4)
+            .blame(1, 0, Slot::Data)
+            .blame(0, 1, Slot::Data)
+            .blame(0, 3, Slot::Data)
+            .blame(3, 2, Slot::Data)
+            .written(0, 8)
+            .written(2, 8);
+        let plan = Plan::Heal {
+            source: 0,
+            sources: set(&[0, 2]),
+            sinks: set(&[1, 3]),
+        };
+        assert_eq!(
+            known.evidence().data(),
+            plan,
+            "only 0 accuses all that have something else"
+        );
+        assert_eq!(known.evidence().metadata(|_, _| false), Plan::Nothing);
     }
 
     #[test]
