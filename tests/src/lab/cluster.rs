@@ -5,7 +5,7 @@
 
 use super::binaries;
 use super::client::{Client, Mount};
-use super::compare::{Comparison, compare_bricks};
+use super::compare::{Comparison, compare_bricks, wait_identical};
 use super::error::{Context, Result, fail};
 use super::gluster::{BrickStatus, HealInfo, parse_heal_info, parse_status};
 use super::host::{Host, Lab};
@@ -303,17 +303,7 @@ impl Cluster {
     /// The differences, or what is left to heal.
     pub fn expect_identical(&self, limit: Duration) -> Result<Comparison> {
         self.wait_healed(limit, |_| {})?;
-        // Post-ops delayed by eager locks (a second at most) still change bookkeeping after the last close.
-        let mut last = Ok(());
-        for _ in 0..10 {
-            let comparison = self.compare()?;
-            last = comparison.check();
-            if last.is_ok() {
-                return Ok(comparison);
-            }
-            std::thread::sleep(Duration::from_millis(500));
-        }
-        last.and_then(|()| self.compare())
+        wait_identical(|| self.compare())
     }
 
     /// A client of this cluster.

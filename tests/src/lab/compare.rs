@@ -9,12 +9,14 @@ mod handles;
 mod marks;
 
 use super::error::{Result, fail};
+use super::run::wait_for;
 use entry::{Entry, read_entry};
 pub use marks::indexed;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Prefix of the self-heal daemon's private directory in the brick root.
 const ANONYMOUS: &str = ".glusterfs-anonymous-inode-";
@@ -66,6 +68,22 @@ impl Comparison {
             lines.join("\n  ")
         )))
     }
+}
+
+/// Post-ops delayed by eager locks still change bookkeeping a second after the last close, and an index entry that
+/// nothing is wrong with any more goes when the self-heal daemon looks next, which it does every 5 s.
+const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Compares until the bricks are identical, for a while.
+///
+/// # Errors
+/// The differences of the last comparison.
+pub fn wait_identical(compare: impl Fn() -> Result<Comparison>) -> Result<Comparison> {
+    wait_for("the bricks are identical", SETTLE_LIMIT, || {
+        let comparison = compare()?;
+        comparison.check()?;
+        Ok(Some(comparison))
+    })
 }
 
 /// Reads every brick and compares them.

@@ -4,7 +4,7 @@
 use super::common::{self, HEAL_LIMIT, pattern};
 use super::{Need, Scenario};
 use crate::lab::SixServers;
-use crate::lab::compare::compare_bricks;
+use crate::lab::compare::{compare_bricks, wait_identical};
 use crate::lab::error::{Context, Result, ensure, fail};
 use crate::lab::run::wait_for;
 use crate::lab::six::node::{BRICK, DISK};
@@ -59,9 +59,7 @@ fn run() -> Result<()> {
         Ok(six.host(number)?.outside(Path::new(path)))
     });
     let bricks: Vec<PathBuf> = bricks.collect::<Result<_>>()?;
-    wait_for("the bricks are identical", Duration::from_secs(10), || {
-        compare_bricks(&bricks)?.check().map(Some)
-    })?;
+    wait_identical(|| compare_bricks(&bricks))?;
     six.finish()
 }
 

@@ -8,7 +8,7 @@ pub mod fault;
 pub mod node;
 
 use super::cluster::Flavor;
-use super::compare::{Comparison, compare_bricks, indexed};
+use super::compare::{Comparison, compare_bricks, indexed, wait_identical};
 use super::disk;
 use super::error::{Context, Result, fail};
 use super::gluster::{BrickStatus, HealInfo, parse_heal_info, parse_status};
@@ -426,10 +426,7 @@ impl SixServers {
     /// The differences, or what is left to heal.
     pub fn expect_identical(&self, limit: Duration) -> Result<()> {
         self.wait_healed(limit)?;
-        // Post-ops delayed by eager locks (a second at most) still change bookkeeping after the last close.
-        wait_for("the bricks are identical", Duration::from_secs(10), || {
-            self.compare()?.check().map(Some)
-        })
+        wait_identical(|| self.compare()).map(drop)
     }
 
     /// Switches a machine on (again): its network, private directories and disk; no daemon, no mount.
