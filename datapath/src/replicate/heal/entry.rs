@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::join;
 
 use super::inspect::{Held, Outcome};
+use super::moved::Place;
 use super::plan::Plan;
 use super::undo::Undo;
 use crate::errno::{Errno, FsResult};
@@ -384,14 +385,19 @@ impl ReplicaSet {
             ..LookupReq::default()
         };
         let exists = match subvol.call(cred, &lookup).await {
-            // A directory has one place. One that was renamed is made anew in its new place, empty, and healed; the old
-            // one goes with its old name.
-            Ok(_) => !stat.is_dir(),
+            Ok(_) => true,
             Err(Errno::ENOENT | Errno::ESTALE) => false,
             Err(e) => return Err(e),
         };
+        if exists && stat.is_dir() {
+            // A directory has one place.
+            let place = Place { dir, name, model };
+            if self.move_directory(stat.gfid, place, brick, cred).await? {
+                return Ok(());
+            }
+        }
         // MKNOD would link it too, but make an empty file without a mark if the inode went meanwhile (by the janitor).
-        if exists {
+        if exists && !stat.is_dir() {
             let link = LinkReq {
                 oldgfid: stat.gfid,
                 newpargfid: dir,

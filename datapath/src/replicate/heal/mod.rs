@@ -10,6 +10,7 @@ mod entry;
 mod info;
 mod inspect;
 mod metadata;
+mod moved;
 pub mod plan;
 mod undo;
 
