@@ -72,6 +72,7 @@ impl ReplicaSet {
             ..LookupReq::default()
         };
         let cred = self.cred(caller, 0);
+        self.become_believable().await?;
         let answers = self.ask_quickly(self.up(), |_, s| s.call(&cred, &req)).await;
         let answers = match self.agreement(&answers) {
             Agreement::Unanimous => answers,
@@ -92,6 +93,7 @@ impl ReplicaSet {
     /// As [`ReplicaSet::lookup`].
     pub async fn lookup_gfid(&self, caller: &Caller, gfid: Gfid) -> FsResult<Iatt> {
         let cred = self.cred(caller, 0);
+        self.become_believable().await?;
         let answers = self.ask_inode(|s, req| s.call(&cred, req), gfid).await;
         self.judged_iatt(gfid, &answers)
     }

@@ -23,9 +23,7 @@ pub(super) enum Part {
 impl ReplicaSet {
     /// The bricks that may serve `part` of `gfid`, asking the bricks when that is not known for today's set.
     pub(super) async fn candidates(&self, gfid: Gfid, part: Part) -> FsResult<BrickSet> {
-        if self.believable().is_empty() {
-            return Err(Errno::ENOTCONN);
-        }
+        self.become_believable().await?;
         let readable = match self.inode(gfid).readable(self.generation()) {
             Some(known) => known,
             None => self.refresh(gfid).await?.readable,
@@ -266,6 +264,7 @@ impl ReplicaSet {
             gfid: Gfid::ROOT,
             xdata: Dict::null(),
         };
+        self.become_believable().await?;
         let answers = self.ask_anyone(self.up(), |_, s| s.call(&cred, &req)).await;
         let fullest = answers
             .iter()

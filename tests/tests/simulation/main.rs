@@ -3,6 +3,7 @@
 //!
 //! A failing seed is run again alone with `SIM_SEED=n cargo test --test simulation`; `SIM_LOG=file` keeps its trace.
 
+mod back;
 mod faults;
 mod listing;
 mod locks;

@@ -13,6 +13,7 @@ use datapath::client::{self, BrickSpec, Caller, ClientOptions, ClientSpec, Volum
 use datapath::errno::FsResult;
 use datapath::exec::host::{HostId, spawn_on};
 use datapath::exec::net::{Addr, Listener};
+use datapath::exec::sync::Notify;
 use datapath::exec::{self, sleep};
 use datapath::replicate::heal::HealDaemon;
 use datapath::replicate::{BrickEvent, BrickSet};
@@ -106,10 +107,11 @@ fn spec(process: &str, pid: i32) -> Arc<ClientSpec> {
     })
 }
 
-/// Connects `volume` to every brick for ever, as a control thread would.
-fn connect(on: HostId, volume: &Volume) {
+/// Connects `volume` to every brick for ever, as a control thread would: at once when an operation waits for it, which
+/// `wanted` tells.
+fn connect(on: HostId, volume: &Volume, wanted: &Rc<Notify>) {
     for brick in 0..BRICKS {
-        let volume = volume.clone();
+        let (volume, wanted) = (volume.clone(), wanted.clone());
         spawn_on(on, async move {
             loop {
                 volume
@@ -118,7 +120,7 @@ fn connect(on: HostId, volume: &Volume) {
                     .run((ip_of(host(brick)), PORT).into())
                     .await;
                 volume.unreachable(brick);
-                sleep(Duration::from_millis(200)).await;
+                let _ = exec::timeout(Duration::from_millis(200), wanted.notified()).await;
             }
         });
     }
@@ -137,13 +139,14 @@ impl World {
     /// Makes and starts the bricks and the self-heal daemon.
     pub fn new(sim: Sim, root: PathBuf) -> World {
         let healer = Volume::new(spec("glustershd", -6));
-        connect(HEALER, &healer);
+        let wanted = Rc::new(Notify::new());
+        connect(HEALER, &healer, &wanted);
         let daemon = HealDaemon::start(healer.clone());
         let woken = daemon.clone();
-        healer.on_event(move |event| {
-            if !matches!(event, BrickEvent::Health(..) | BrickEvent::Wanted) {
-                woken.bricks_changed();
-            }
+        healer.on_event(move |event| match event {
+            BrickEvent::Wanted => wanted.notify_waiters(),
+            BrickEvent::Health(..) => {}
+            BrickEvent::Up(_) | BrickEvent::Down(..) => woken.bricks_changed(),
         });
         let world = World {
             sim,
@@ -166,7 +169,13 @@ impl World {
     /// A client on `on` that is connected.
     pub async fn client(&self, on: HostId, name: &str) -> Volume {
         let volume = Volume::new(spec(name, 0));
-        connect(on, &volume);
+        let wanted = Rc::new(Notify::new());
+        connect(on, &volume, &wanted);
+        volume.on_event(move |event| {
+            if matches!(event, BrickEvent::Wanted) {
+                wanted.notify_waiters();
+            }
+        });
         spawn_on(on, client::confirm(volume.clone()));
         volume.ready().await;
         volume.settle_root_times().await.expect("the root's times");
