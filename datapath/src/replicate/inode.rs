@@ -95,15 +95,14 @@ impl Inode {
         self.changed.notify_waiters();
     }
 
-    /// Bricks with a write under way.
+    /// Bricks that may not show what was written: with a write under way, or without the lock that is held (a brick that
+    /// is there but did not grant it, or failed under it).
     pub(super) fn busy(&self) -> BrickSet {
-        self.in_flight
-            .borrow()
-            .iter()
-            .enumerate()
-            .filter(|(_, n)| **n > 0)
-            .map(|(i, _)| i)
-            .collect()
+        let in_flight = self.in_flight.borrow();
+        let busy = in_flight.iter().enumerate().filter(|(_, n)| **n > 0).map(|(i, _)| i);
+        let good = self.data.borrow().good();
+        let without = good.map_or(BrickSet::EMPTY, |good| BrickSet::first(in_flight.len()) - good);
+        busy.collect::<BrickSet>() | without
     }
 }
 
