@@ -32,6 +32,8 @@ pub const CRASHING: HostId = HostId(102);
 const HEALER: HostId = HostId(200);
 const VOLUME_ID: Gfid = Gfid([0xa5; 16]);
 
+/// How often the self-heal daemon looks at everything (`heal-timeout`).
+const CRAWLS: Duration = Duration::from_secs(60);
 /// How often a brick frees what forced rmdirs left.
 const JANITOR: Duration = Duration::from_secs(10);
 
@@ -100,7 +102,7 @@ fn spec(process: &str, pid: i32) -> Arc<ClientSpec> {
             utime: pid >= 0,
             granular_entry_heal: true,
             use_anonymous_inode: true,
-            heal_timeout: Duration::from_secs(60),
+            heal_timeout: CRAWLS,
             shd_max_threads: 2,
             ..ClientOptions::default()
         },
@@ -235,7 +237,8 @@ impl World {
                 continue;
             }
             if self.is_clean().await == Ok(true) {
-                sleep(JANITOR).await;
+                // Names that were remembered for heals that were not needed go with the next crawl.
+                sleep(CRAWLS + JANITOR).await;
                 return;
             }
         }
