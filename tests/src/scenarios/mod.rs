@@ -68,7 +68,6 @@ pub const ALL: &[Scenario] = &[
     fio_verify_under_kills::SCENARIO,
     git_under_kills::SCENARIO,
     tar_under_kills::SCENARIO,
-    listing_under_kills::SCENARIO,
     interop::C_CLIENT,
     interop::C_CLUSTER,
     bad_input::SCENARIO,
