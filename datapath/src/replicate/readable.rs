@@ -130,25 +130,31 @@ pub enum Claim {
 /// heard, somebody who took part is among them: what the last change left is had by somebody who accuses all that have
 /// something else. A brick that accuses nobody has only kept what it had.
 pub fn claim(said: &[Option<Testimony>], states: &[(usize, Option<Gfid>)]) -> Claim {
-    let having = |state: Option<Gfid>| -> BrickSet {
-        let with = states.iter().filter(|(_, s)| *s == state);
-        with.map(|(b, _)| *b).collect()
-    };
     let all: BrickSet = states.iter().map(|(b, _)| *b).collect();
-    let mut claimed = None;
-    for (brick, state) in states {
-        let others = all - having(*state);
-        let row = said.get(*brick).and_then(Option::as_ref).map(|t| &t.pending);
-        let accuses = row.is_some_and(|row| (others - row.blamed(Slot::Entry)).is_empty());
-        if others.is_empty() || !accuses {
-            continue;
-        }
-        match claimed {
-            Some(other) if other != *state => return Claim::Several,
-            _ => claimed = Some(*state),
-        }
+    let state = |brick: usize| states.iter().find(|(b, _)| *b == brick).and_then(|(_, s)| *s);
+    let claimants = claimants(said, Slot::Entry, all, |a, b| state(a) == state(b));
+    let mut claimed = claimants.iter().map(state);
+    match claimed.next() {
+        None => Claim::Nobody,
+        Some(first) if claimed.all(|other| other == first) => Claim::One(first),
+        Some(_) => Claim::Several,
     }
-    claimed.map_or(Claim::Nobody, Claim::One)
+}
+
+/// Those of `heard` that accuse every other that has something else, if there is one; `alike(a, b)` tells whether two
+/// have the same.
+pub fn claimants(
+    said: &[Option<Testimony>],
+    slot: Slot,
+    heard: BrickSet,
+    alike: impl Fn(usize, usize) -> bool,
+) -> BrickSet {
+    let claims = |brick: &usize| {
+        let others: BrickSet = heard.iter().filter(|other| !alike(*brick, *other)).collect();
+        let row = said.get(*brick).and_then(Option::as_ref).map(|t| &t.pending);
+        !others.is_empty() && row.is_some_and(|row| (others - row.blamed(slot)).is_empty())
+    };
+    heard.iter().filter(claims).collect()
 }
 
 /// Hsieh's 32-bit hash over a gfid, by which GlusterFS spreads reads (`read-hash-mode` 1).

@@ -23,6 +23,17 @@ pub struct PosixLock {
 }
 
 impl PosixLock {
+    /// A lock that nobody takes: what would be in the way of such a one is asked.
+    pub fn question(owner: &Owner, kind: LockKind, range: Range) -> PosixLock {
+        PosixLock {
+            owner: owner.clone(),
+            fd: -1,
+            kind,
+            range,
+            pid: 0,
+        }
+    }
+
     fn conflicts(&self, other: &PosixLock) -> bool {
         self.owner != other.owner
             && self.range.overlaps(other.range)

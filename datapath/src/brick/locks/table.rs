@@ -220,13 +220,7 @@ impl LockTable {
 
     /// LK with GETLK: the first granted lock that `owner` would conflict with.
     pub fn getlk(&self, gfid: Gfid, owner: &Owner, kind: LockKind, range: Range) -> Option<&PosixLock> {
-        let want = PosixLock {
-            owner: owner.clone(),
-            fd: -1,
-            kind,
-            range,
-            pid: 0,
-        };
+        let want = PosixLock::question(owner, kind, range);
         self.inodes.get(&gfid)?.posix.conflicting(&want)
     }
 
@@ -361,13 +355,7 @@ impl LockTable {
 
     /// Clients whose record locks `owner` would conflict with.
     pub fn record_conflicts(&self, gfid: Gfid, owner: &Owner, kind: LockKind, range: Range) -> BTreeSet<ClientId> {
-        let want = PosixLock {
-            owner: owner.clone(),
-            fd: -1,
-            kind,
-            range,
-            pid: 0,
-        };
+        let want = PosixLock::question(owner, kind, range);
         let Some(inode) = self.inodes.get(&gfid) else {
             return BTreeSet::new();
         };

@@ -109,17 +109,27 @@ impl ReplicaSet {
 
     /// Takes the lock that makes this daemon the only healer of an inode. `Err(EAGAIN)` when another one is at it.
     pub(super) async fn heal_lock(&self, object: LockObject) -> FsResult<Held> {
-        let cred = self.own_cred(self.new_owner());
         let domain = self.heal_domain();
+        self.heal_lock_in(domain, object).await
+    }
+
+    /// [`ReplicaSet::heal_lock`] in a domain of the caller's.
+    pub(super) async fn heal_lock_in(&self, domain: Bytes, object: LockObject) -> FsResult<Held> {
+        let cred = self.own_cred(self.new_owner());
         let locks = vec![object];
         let on = self.lock_or_give_up(&locks, &domain, self.up(), &cred).await?;
-        let held = Held {
+        self.with_quorum(Held {
             locks,
             domain,
             on,
             cred,
-        };
-        if let Err(e) = self.quorum_of(on) {
+        })
+        .await
+    }
+
+    /// Keeps a lock that is held on a quorum, and gives back any other.
+    pub(super) async fn with_quorum(&self, held: Held) -> FsResult<Held> {
+        if let Err(e) = self.quorum_of(held.on) {
             self.give_back_heal(held).await;
             return Err(e);
         }
@@ -133,17 +143,13 @@ impl ReplicaSet {
         let on = self
             .lock_politely(&object, &domain, bricks, &outer.cred, LOCK_PATIENCE)
             .await?;
-        let held = Held {
+        self.with_quorum(Held {
             locks: vec![object],
             domain,
             on,
             cred: outer.cred.clone(),
-        };
-        if let Err(e) = self.quorum_of(on) {
-            self.give_back_heal(held).await;
-            return Err(e);
-        }
-        Ok(held)
+        })
+        .await
     }
 
     /// Does `work` under `held`, a lock that clients wait for. A brick that does not answer meanwhile is given up: its

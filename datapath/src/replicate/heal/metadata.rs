@@ -76,17 +76,13 @@ impl ReplicaSet {
         let on = self
             .lock_politely(&object, &domain, self.up(), &cred, LOCK_PATIENCE)
             .await?;
-        let held = super::inspect::Held {
+        self.with_quorum(super::inspect::Held {
             locks: vec![object],
             domain,
             on,
             cred,
-        };
-        if let Err(e) = self.quorum_of(on) {
-            self.give_back_heal(held).await;
-            return Err(e);
-        }
-        Ok(held)
+        })
+        .await
     }
 
     async fn heal_metadata_locked(&self, gfid: Gfid, on: BrickSet, cred: &GlusterfsCred) -> FsResult<Outcome> {

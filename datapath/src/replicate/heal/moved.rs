@@ -43,24 +43,12 @@ impl ReplicaSet {
 
     /// The right to move `gfid`. Not a lock of the directory itself: most bricks may not have it.
     async fn lock_move(&self, gfid: Gfid) -> FsResult<Held> {
-        let cred = self.own_cred(self.new_owner());
         let domain = Bytes::from([&self.heal_domain(), &b":moves"[..]].concat());
-        let locks = vec![LockObject::Entry {
+        let object = LockObject::Entry {
             gfid: Gfid::ROOT,
             name: Some(Bytes::from(gfid.to_string())),
-        }];
-        let on = self.lock_or_give_up(&locks, &domain, self.up(), &cred).await?;
-        let held = Held {
-            locks,
-            domain,
-            on,
-            cred,
         };
-        if let Err(e) = self.quorum_of(on) {
-            self.give_back_heal(held).await;
-            return Err(e);
-        }
-        Ok(held)
+        self.heal_lock_in(domain, object).await
     }
 
     async fn move_locked(&self, gfid: Gfid, place: Place<'_>, brick: usize, cred: &GlusterfsCred) -> FsResult<bool> {

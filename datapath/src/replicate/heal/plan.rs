@@ -5,7 +5,7 @@
 
 use crate::client::FavoriteChild;
 use crate::replicate::pending::Slot;
-use crate::replicate::readable::Testimony;
+use crate::replicate::readable::{Testimony, claimants};
 use crate::replicate::{BrickSet, Quorum};
 use crate::wire::Iatt;
 
@@ -144,12 +144,7 @@ impl Evidence<'_> {
     /// else (see [`crate::replicate::readable::claim`]). `same(a, b)` tells whether two copies are alike.
     fn last(&self, slot: Slot, same: impl Fn(usize, usize) -> bool) -> Last {
         let alike = |b: usize| -> BrickSet { self.participants.iter().filter(|&o| same(b, o)).collect() };
-        let claims = |b: &usize| {
-            let others = self.participants - alike(*b);
-            let blamed = self.testimony(*b).map(|t| t.pending.blamed(slot)).unwrap_or_default();
-            !others.is_empty() && (others - blamed).is_empty()
-        };
-        let claimants: BrickSet = self.participants.iter().filter(claims).collect();
+        let claimants = claimants(self.said, slot, self.participants, &same);
         match claimants.lowest().map(alike) {
             None => Last::Unknown,
             Some(copies) if (claimants - copies).is_empty() => Last::Copies(copies),
