@@ -38,6 +38,9 @@ struct Options {
     /// Only these faults of --stalls (names from --stalls --list).
     #[arg(long, value_name = "ROW", requires = "stalls")]
     row: Vec<String>,
+    /// Writes every operation of --stalls, with when it began and what it took, into this file.
+    #[arg(long, value_name = "FILE", requires = "stalls")]
+    operations: Option<PathBuf>,
     /// Names the loads, or with --stalls the faults.
     #[arg(long)]
     list: bool,
@@ -126,7 +129,7 @@ fn stalls(options: &Options) -> Result<()> {
     if options.flavor != Whose::C {
         build::programs()?;
     }
-    ::tests::stalls::measure(flavors, &chosen)
+    ::tests::stalls::measure(flavors, &chosen, options.operations.as_deref())
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Load>> {

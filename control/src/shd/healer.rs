@@ -177,10 +177,12 @@ async fn watch(volume: Volume, daemon: HealDaemon) {
     loop {
         exec::sleep(WATCH_INTERVAL).await;
         let now = (volume.up(), volume.options());
-        // With new options the pause that is under way may be too long.
-        if now.0 != last.0 || !Rc::ptr_eq(&now.1, &last.1) {
-            last = now;
+        if now.0 != last.0 {
             daemon.bricks_changed();
         }
+        if !Rc::ptr_eq(&now.1, &last.1) {
+            daemon.options_changed();
+        }
+        last = now;
     }
 }

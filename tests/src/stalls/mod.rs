@@ -4,6 +4,7 @@
 //! The scenarios run the same rows and judge errors and contents; times are printed, never judged.
 
 pub mod load;
+pub mod log;
 pub mod model;
 pub mod rows;
 pub mod stage;
@@ -13,12 +14,15 @@ use crate::lab::error::{Result, fail};
 use crate::lab::{Flavor, SixServers, binaries};
 use rows::Row;
 use stage::Pace;
+use std::path::Path;
 
-/// Measures rows one after the other on clusters of each flavour and prints each line as soon as it is known.
+/// Measures rows one after the other on clusters of each flavour and prints each line as soon as it is known. Every
+/// single operation goes to `operations`, a file that is made anew.
 ///
 /// # Errors
-/// When a cluster cannot be made. What a row shows, good or bad, is in the table.
-pub fn measure(flavors: &[Flavor], rows: &[&'static Row]) -> Result<()> {
+/// When a cluster or the file cannot be made. What a row shows, good or bad, is in the table.
+pub fn measure(flavors: &[Flavor], rows: &[&'static Row], operations: Option<&Path>) -> Result<()> {
+    let mut operations = operations.map(log::Log::create).transpose()?;
     println!("{}", table::head());
     for flavor in flavors {
         if *flavor == Flavor::C && !binaries::c_installed() {
@@ -33,6 +37,9 @@ pub fn measure(flavors: &[Flavor], rows: &[&'static Row]) -> Result<()> {
             match stage::run(&mut cluster, row, &Pace::measured(*flavor)) {
                 Ok(measured) => {
                     table::lines(&measured).iter().for_each(|line| println!("{line}"));
+                    if let Some(log) = &mut operations {
+                        log.add(&measured)?;
+                    }
                     // What a row has broken must not spoil the next.
                     six = measured.usable.then_some(cluster);
                 }

@@ -95,6 +95,10 @@ pub struct Measured {
     pub flavor: Flavor,
     /// Per loaded machine.
     pub machines: Vec<Figures>,
+    /// Every operation of every machine.
+    pub seen: Vec<Seen>,
+    /// When what happened.
+    pub times: Times,
     /// How long heal took after the load had ended.
     pub healed: Duration,
     /// Whether the cluster can be used for another row.
@@ -105,12 +109,15 @@ pub struct Measured {
 
 /// When the phases began and ended, since the clock's start.
 #[derive(Debug, Clone, Copy)]
-struct Times {
-    fault: Duration,
-    repair: Duration,
-    end: Duration,
+pub struct Times {
+    /// The fault began.
+    pub fault: Duration,
+    /// Its repair began.
+    pub repair: Duration,
+    /// The measured time ended.
+    pub end: Duration,
     /// When the victim could be reached at the earliest.
-    back: Duration,
+    pub back: Duration,
 }
 
 impl Times {
@@ -159,6 +166,8 @@ pub fn run(six: &mut SixServers, row: &'static Row, pace: &Pace) -> Result<Measu
         row,
         flavor: six.flavor(),
         machines: seen.iter().map(|one| figures(one, &times)).collect(),
+        seen,
+        times,
         healed,
         usable,
         wrong,

@@ -32,15 +32,7 @@ pub fn lines(measured: &Measured) -> Vec<String> {
 }
 
 fn line(measured: &Measured, figures: &Figures) -> String {
-    let machine = if figures.machine == MANAGER {
-        "manager".into()
-    } else {
-        worker(figures.machine)
-    };
-    let whose = match measured.flavor {
-        Flavor::Ringluster => "ours",
-        Flavor::C => "C",
-    };
+    let (machine, whose) = (machine(figures.machine), whose(measured.flavor));
     let mut line = format!("{:<18} {machine:<8} {whose:<5}", measured.row.name);
     for stalls in &figures.stalls {
         let parts: Vec<String> = stalls.iter().map(shown).collect();
@@ -52,6 +44,23 @@ fn line(measured: &Measured, figures: &Figures) -> String {
     line.push_str(&format!(" {reached:>8} {:>7.1}", measured.healed.as_secs_f64()));
     line.push_str(&format!("  {}", errors(figures)));
     line
+}
+
+/// A machine's name.
+pub(super) fn machine(number: usize) -> String {
+    if number == MANAGER {
+        "manager".into()
+    } else {
+        worker(number)
+    }
+}
+
+/// Whose programs.
+pub(super) fn whose(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::Ringluster => "ours",
+        Flavor::C => "C",
+    }
 }
 
 /// Milliseconds; one digit behind the point below 10.

@@ -1,5 +1,8 @@
 //! The health check of a brick's disk: a time stamp is written to `.glusterfs/health_check` and read back
 //! (brick-and-replicate.md B.12). When to run it and what a failure means is the server's business.
+//!
+//! A disk without room passes: it answers, reads and deletes go on, and writes get their own ENOSPC. GlusterFS takes the
+//! brick down for it, and nothing starts it again when there is room.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -21,9 +24,15 @@ impl HealthCheck {
     /// Writes `now` (seconds since the epoch) as UTC text through to the disk, reads it back and compares.
     ///
     /// # Errors
-    /// What the disk gave; `EIO` if it returned other bytes than were written.
+    /// What the disk gave, lack of room apart; `EIO` if it returned other bytes than were written.
     pub fn run(&self, now: i64) -> FsResult<()> {
-        let text = stamp_text(now);
+        match self.stamp(&stamp_text(now)) {
+            Err(Errno::ENOSPC | Errno::EDQUOT) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn stamp(&self, text: &str) -> FsResult<()> {
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW;
         let file = fs::openat(&*self.hidden, b"health_check", flags, 0o644)?;
         if fs::pwrite(&file, text.as_bytes(), 0)? != text.len() {
@@ -82,6 +91,22 @@ mod tests {
         assert_eq!(stamp_text(951_782_400), "2000-02-29 00:00:00 +0000");
         assert_eq!(stamp_text(1_795_380_180), "2026-11-22 20:43:00 +0000");
         assert_eq!(stamp_text(1_795_380_180).len(), 25);
+    }
+
+    #[test]
+    fn a_full_disk_is_not_a_broken_one() {
+        let brick = Brick::new();
+        let check = brick.store().health_check();
+        // Another /dev/full: every write to it fails for lack of room.
+        fs::mknodat(
+            &*check.hidden,
+            b"health_check",
+            libc::S_IFCHR | 0o644,
+            libc::makedev(1, 7),
+        )
+        .unwrap();
+        assert_eq!(check.stamp("2026-11-22 20:43:00 +0000"), Err(Errno::ENOSPC));
+        assert_eq!(check.run(1_795_380_180), Ok(()));
     }
 
     #[test]

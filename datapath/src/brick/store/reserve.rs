@@ -8,8 +8,10 @@ use crate::sys::fs;
 
 use super::{Call, Store};
 
-/// How long a look at the free space is trusted.
+/// How long a look that found enough free space is trusted.
 const TRUSTED: Duration = Duration::from_secs(5);
+/// How long one that found too little is: room that has been made is used at once.
+const TRUSTED_FULL: Duration = Duration::from_millis(50);
 
 /// The answer to STATFS: block counts in units of `frsize` bytes.
 pub type Statfs = fs::StatVfs;
@@ -56,7 +58,7 @@ impl Store {
     /// Whether the free space is below the reserve.
     pub(super) fn is_full(&self) -> bool {
         if let Some((when, full)) = self.reserve.seen.get()
-            && when.elapsed() < TRUSTED
+            && when.elapsed() < if full { TRUSTED_FULL } else { TRUSTED }
         {
             return full;
         }

@@ -1,5 +1,7 @@
 //! Crawls: the index of one brick, or the whole tree (brick-and-replicate.md E.8).
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::inspect::Outcome;
@@ -33,7 +35,7 @@ pub struct CrawlSummary {
 impl CrawlSummary {
     pub(super) fn add(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Nothing => {}
+            Outcome::Nothing | Outcome::Waiting => {}
             Outcome::Healed => self.healed += 1,
             Outcome::SplitBrain => self.split_brain += 1,
             Outcome::Pending | Outcome::Failed(_) => self.failed += 1,
@@ -102,15 +104,17 @@ impl ReplicaSet {
         Ok(gfids)
     }
 
-    /// Heals everything one brick's indices list, several inodes at a time.
+    /// Heals everything one brick's indices list, several inodes at a time, but not what is in `waiting`. What only
+    /// waits for bricks that are away is put there.
     ///
     /// # Errors
     /// `ENOTCONN` when the brick goes away.
-    pub async fn crawl_index(&self, brick: usize) -> FsResult<CrawlSummary> {
+    pub(super) async fn crawl_index(&self, brick: usize, waiting: &mut HashSet<Gfid>) -> FsResult<CrawlSummary> {
         let mut summary = CrawlSummary::default();
         for key in INDICES {
             let directory = self.index_directory(brick, key).await?;
-            let entries = self.index_entries(brick, directory).await?;
+            let mut entries = self.index_entries(brick, directory).await?;
+            entries.retain(|gfid| !waiting.contains(gfid));
             let room = Semaphore::new(self.options().shd_max_threads.clamp(1, 64) * 4);
             let mut under_way = Vec::new();
             for gfid in entries {
@@ -119,12 +123,15 @@ impl ReplicaSet {
                 under_way.push(exec::spawn(async move {
                     let outcome = set.heal_indexed(brick, directory, gfid).await;
                     drop(permit);
-                    outcome
+                    (gfid, outcome)
                 }));
             }
             for task in under_way {
-                if let Ok(outcome) = task.await {
+                if let Ok((gfid, outcome)) = task.await {
                     summary.add(outcome);
+                    if outcome == Outcome::Waiting && self.up().len() < self.bricks() {
+                        waiting.insert(gfid);
+                    }
                 }
             }
         }
@@ -184,7 +191,7 @@ impl ReplicaSet {
                 Outcome::Nothing
             }
             Outcome::Nothing => {
-                self.drop_if_clean(gfid).await;
+                self.look_again(gfid).await;
                 Outcome::Nothing
             }
             other => {
@@ -211,20 +218,10 @@ impl ReplicaSet {
 
     /// An index entry without any mark: a crash between marking and indexing left it. An xattrop of zeros makes the
     /// bricks look again.
-    async fn drop_if_clean(&self, gfid: Gfid) {
-        let Ok(found) = self.refresh_fully(gfid).await else {
-            return;
-        };
-        let marked = found
-            .said
-            .iter()
-            .flatten()
-            .any(|t| t.pending.dirty.any() || !t.pending.blamed_any().is_empty());
-        if !marked {
-            let dict = self.0.keys.operand(Some(Counters::ZERO), |_| Counters::ZERO);
-            let cred = self.own_cred(self.new_owner());
-            self.xattrop(gfid, self.up(), dict, Dict::null(), &cred).await;
-        }
+    async fn look_again(&self, gfid: Gfid) {
+        let dict = self.0.keys.operand(Some(Counters::ZERO), |_| Counters::ZERO);
+        let cred = self.own_cred(self.new_owner());
+        self.xattrop(gfid, self.up(), dict, Dict::null(), &cred).await;
     }
 
     /// Heals every inode of the tree, as seen from `brick`.

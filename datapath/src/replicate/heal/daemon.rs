@@ -1,13 +1,17 @@
 //! The self-heal daemon's loop: when to crawl which brick (brick-and-replicate.md E.1, E.8).
+//!
+//! When a brick returns, every other brick's index lists what it missed, and each of their machines has a daemon. They
+//! begin one after the other, so that a short absence is healed by one daemon and a long one by all: six that begin
+//! together want the same locks, and what they lose time with is missing to clients where processors are few.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::crawl::CrawlSummary;
 use crate::exec::{self, Mono, WallTime, sync::Notify};
-use crate::replicate::ReplicaSet;
+use crate::replicate::{BrickSet, ReplicaSet};
 use crate::wire::Gfid;
 
 /// Pause after a crawl that healed something: there may be more.
@@ -17,9 +21,16 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often a brick's index is looked at although nothing came or went: what another client could not reach, or what
 /// a full disk refused, is found this way.
 const LOOK: Duration = Duration::from_secs(5);
+/// The same while a brick is away: then the index grows with every change, and hardly any of it can be healed.
+const LOOK_DEGRADED: Duration = Duration::from_secs(60);
 /// An inode that has been dirty for so long is looked at: writers are done by then, or give their lock up when asked.
 /// What a client that crashed has left, or a post-op that failed, is found this way.
 const DIRTY_AGE: Duration = Duration::from_secs(20);
+/// How much later than the one before the healer of each further brick begins when a brick returns.
+const STAGGER: Duration = Duration::from_millis(300);
+/// How long entries that wait for a brick that is away are not looked at again. They may have another reason by then: a
+/// client that could not reach one of the bricks that are here.
+const WAITING: Duration = Duration::from_secs(600);
 /// Crawls remembered per brick for `heal statistics`.
 const HISTORY: usize = 50;
 
@@ -64,6 +75,13 @@ pub struct HealDaemon(Rc<Inner>);
 struct Inner {
     set: ReplicaSet,
     wake: Vec<Notify>,
+    /// The bricks that were up when somebody last said that one came or went.
+    up: Cell<BrickSet>,
+    /// How often bricks have come.
+    came: Cell<u64>,
+    /// What each brick's healer waits for after being woken.
+    delay: Vec<Cell<Duration>>,
+    waiting: Vec<RefCell<Waiting>>,
     full: Vec<Cell<bool>>,
     history: RefCell<Vec<VecDeque<CrawlRecord>>>,
 }
@@ -74,6 +92,10 @@ impl HealDaemon {
         let bricks = set.bricks();
         let daemon = HealDaemon(Rc::new(Inner {
             wake: (0..bricks).map(|_| Notify::new()).collect(),
+            up: Cell::new(BrickSet::EMPTY),
+            came: Cell::new(0),
+            delay: (0..bricks).map(|_| Cell::default()).collect(),
+            waiting: (0..bricks).map(|_| RefCell::default()).collect(),
             full: (0..bricks).map(|_| Cell::new(false)).collect(),
             history: RefCell::new(vec![VecDeque::new(); bricks]),
             set,
@@ -84,8 +106,24 @@ impl HealDaemon {
         daemon
     }
 
-    /// A brick came or went: look again at once.
+    /// A brick came or went. When one came, the healers look again, each in its turn. With one less there is nothing to
+    /// heal that was not there before.
     pub fn bricks_changed(&self) {
+        let up = self.0.set.up();
+        let came = up - self.0.up.replace(up);
+        if came.is_empty() {
+            return;
+        }
+        self.0.came.update(|n| n + 1);
+        for brick in self.0.set.local().iter() {
+            self.0.delay[brick].set(STAGGER * turn(brick, up, came));
+            self.0.waiting[brick].take();
+            self.0.wake[brick].notify_one();
+        }
+    }
+
+    /// The options have changed: the pauses that are under way may be too long now.
+    pub fn options_changed(&self) {
         self.0.wake.iter().for_each(Notify::notify_one);
     }
 
@@ -130,6 +168,10 @@ impl HealDaemon {
                 set.options().heal_timeout
             };
             self.pause(brick, pause, &mut dirty).await;
+            let delay = self.0.delay[brick].take();
+            if !delay.is_zero() {
+                exec::sleep(delay).await;
+            }
         }
     }
 
@@ -142,13 +184,18 @@ impl HealDaemon {
             if left.is_zero() {
                 return;
             }
-            if exec::timeout(left.min(LOOK), self.0.wake[brick].notified())
+            let look = if self.0.set.up().len() < self.0.set.bricks() {
+                LOOK_DEGRADED
+            } else {
+                LOOK
+            };
+            if exec::timeout(left.min(look), self.0.wake[brick].notified())
                 .await
                 .is_ok()
             {
                 return;
             }
-            if left > LOOK && self.may_heal(brick) && self.is_needed(brick, dirty).await {
+            if left > look && self.may_heal(brick) && self.is_needed(brick, dirty).await {
                 return;
             }
         }
@@ -156,11 +203,17 @@ impl HealDaemon {
 
     async fn is_needed(&self, brick: usize, dirty: &mut DirtySince) -> bool {
         let set = &self.0.set;
-        if set.heal_count(brick).await.is_ok_and(|n| n > 0) {
+        let known = self.0.waiting[brick].borrow_mut().fresh(exec::now());
+        let blamed = set.blamed_entries(brick).await;
+        if blamed.is_ok_and(|blamed| blamed.iter().any(|gfid| !known.contains(gfid))) {
             return true;
         }
         let now_dirty = set.dirty_entries(brick).await;
-        now_dirty.is_ok_and(|now_dirty| dirty.look(exec::now(), now_dirty))
+        let found = now_dirty.is_ok_and(|now_dirty| dirty.look(exec::now(), now_dirty));
+        if found {
+            self.0.waiting[brick].take();
+        }
+        found
     }
 
     /// Healing needs the brick itself and a quorum to judge by.
@@ -173,7 +226,16 @@ impl HealDaemon {
         let set = &self.0.set;
         self.record(brick, kind);
         let result = match kind {
-            CrawlKind::Index => set.crawl_index(brick).await,
+            CrawlKind::Index => {
+                let came = self.0.came.get();
+                let mut waiting = self.0.waiting[brick].borrow_mut().fresh(exec::now());
+                let result = set.crawl_index(brick, Rc::make_mut(&mut waiting)).await;
+                // A brick that has come meanwhile may be the one that was waited for.
+                if self.0.came.get() == came {
+                    self.0.waiting[brick].borrow_mut().entries = waiting;
+                }
+                result
+            }
             CrawlKind::Full => set.crawl_tree(brick).await,
         };
         let summary = result.unwrap_or_else(|e| {
@@ -215,6 +277,37 @@ impl HealDaemon {
     }
 }
 
+/// The how-manieth healer to begin that of `brick` is, of those whose bricks were there all along; then come those of
+/// the bricks that have just come, which have hardly anything to tell.
+fn turn(brick: usize, up: BrickSet, came: BrickSet) -> u32 {
+    let before = |set: BrickSet| set.iter().filter(|b| *b < brick).count();
+    let there = up - came;
+    let turn = if there.contains(brick) {
+        before(there)
+    } else {
+        there.len() + before(came)
+    };
+    turn as u32
+}
+
+/// Entries of one brick's index that nobody can heal before some brick returns.
+#[derive(Default, Debug)]
+struct Waiting {
+    since: Mono,
+    entries: Rc<HashSet<Gfid>>,
+}
+
+impl Waiting {
+    /// Those that need not be looked at again yet.
+    fn fresh(&mut self, now: Mono) -> Rc<HashSet<Gfid>> {
+        if now - self.since >= WAITING {
+            self.since = now;
+            self.entries = Rc::default();
+        }
+        Rc::clone(&self.entries)
+    }
+}
+
 /// Since when which inodes are seen dirty on a brick.
 #[derive(Default)]
 struct DirtySince(BTreeMap<Gfid, Mono>);
@@ -235,6 +328,25 @@ impl DirtySince {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_that_were_there_begin_one_after_the_other() {
+        let all = BrickSet::first(6);
+        let turns = |came: BrickSet| -> Vec<u32> { (0..6).map(|brick| turn(brick, all, came)).collect() };
+        assert_eq!(turns(BrickSet::one(0)), [5, 0, 1, 2, 3, 4]);
+        assert_eq!(turns(BrickSet::one(3)), [0, 1, 2, 5, 3, 4]);
+        assert_eq!(turns(all), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn what_waits_is_looked_at_again_after_a_while() {
+        let at = |secs| Mono::default() + Duration::from_secs(secs);
+        let mut waiting = Waiting::default();
+        assert!(waiting.fresh(at(100)).is_empty());
+        waiting.entries = Rc::new(HashSet::from([Gfid([1; 16])]));
+        assert_eq!(waiting.fresh(at(699)).len(), 1);
+        assert!(waiting.fresh(at(700)).is_empty());
+    }
 
     #[test]
     fn what_stays_dirty_is_told_of_and_what_comes_and_goes_is_not() {

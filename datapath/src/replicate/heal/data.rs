@@ -39,9 +39,9 @@ struct Copy<'a> {
 }
 
 impl ReplicaSet {
-    pub(super) async fn heal_data(&self, gfid: Gfid) -> FsResult<Outcome> {
-        let found = self.refresh_fully(gfid).await?;
-        if self.evidence(&found, self.up()).data() == Plan::Nothing {
+    /// `found`: what the bricks say of it without a lock, enough to see that there is nothing to do.
+    pub(super) async fn heal_data(&self, gfid: Gfid, found: &Found) -> FsResult<Outcome> {
+        if self.evidence(found, self.up()).data() == Plan::Nothing {
             return Ok(Outcome::Nothing);
         }
         let outer = self.heal_lock(whole(gfid)).await?;

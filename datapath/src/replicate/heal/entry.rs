@@ -67,9 +67,9 @@ fn is_private(dir: Gfid, name: &[u8]) -> bool {
 }
 
 impl ReplicaSet {
-    pub(super) async fn heal_entries(&self, gfid: Gfid) -> FsResult<Outcome> {
-        let found = self.refresh_fully(gfid).await?;
-        if self.evidence(&found, self.up()).entry() == Plan::Nothing {
+    /// `found`: what the bricks say of it without a lock, enough to see that there is nothing to do.
+    pub(super) async fn heal_entries(&self, gfid: Gfid, found: &Found) -> FsResult<Outcome> {
+        if self.evidence(found, self.up()).entry() == Plan::Nothing {
             return Ok(Outcome::Nothing);
         }
         let outer = self.heal_lock(all_names(gfid)).await?;

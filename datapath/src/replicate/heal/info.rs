@@ -61,8 +61,13 @@ impl ReplicaSet {
 
     /// How many entries each brick's index of blamed inodes holds, healthy or not (`heal-count`).
     pub async fn heal_count(&self, brick: usize) -> FsResult<u64> {
+        Ok(self.blamed_entries(brick).await?.len() as u64)
+    }
+
+    /// The inodes of which a brick knows that others have missed changes.
+    pub(super) async fn blamed_entries(&self, brick: usize) -> FsResult<Vec<Gfid>> {
         let directory = self.index_directory(brick, INDICES[0]).await?;
-        Ok(self.index_entries(brick, directory).await?.len() as u64)
+        self.index_entries(brick, directory).await
     }
 
     /// The inodes a brick has under the mark of a change that is under way or was not completed.

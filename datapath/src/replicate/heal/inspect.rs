@@ -24,6 +24,8 @@ pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 pub enum Outcome {
     /// There was nothing to do.
     Nothing,
+    /// Nothing can be done until a brick that is away returns.
+    Waiting,
     /// Something was healed and nothing is left.
     Healed,
     /// Not now: a brick is away, somebody else heals it, or it is being written.
@@ -60,26 +62,46 @@ pub(super) struct Held {
     pub cred: GlusterfsCred,
 }
 
+/// Whether any brick bears a mark. Where there is nothing to heal, the mark is about a brick that is away or about a
+/// change that is under way.
+fn blames_anybody(found: &Found) -> bool {
+    let mut all = found.said.iter().flatten();
+    all.any(|t| t.pending.dirty.any() || !t.pending.blamed_any().is_empty())
+}
+
 impl ReplicaSet {
     /// Heals one inode: contents, then attributes, then names.
     pub async fn heal_inode(&self, gfid: Gfid) -> Outcome {
-        let found = match self.refresh_fully(gfid).await {
-            Ok(found) => found,
-            Err(e) => return Outcome::from(Err(e)),
-        };
+        let healed = self.heal_parts(gfid).await;
+        if healed.is_ok() {
+            self.inode(gfid).need_refresh();
+        }
+        healed.into()
+    }
+
+    async fn heal_parts(&self, gfid: Gfid) -> FsResult<Outcome> {
+        let mut found = self.refresh_fully(gfid).await?;
         let Some(kind) = self.agreed_type(&found) else {
-            return Outcome::SplitBrain;
+            return Ok(Outcome::SplitBrain);
         };
         let mut outcome = Outcome::Nothing;
         if kind == libc::S_IFREG {
-            outcome = outcome.and(self.heal_data(gfid).await.into());
+            outcome = outcome.and(self.heal_data(gfid, &found).await.into());
+            if outcome != Outcome::Nothing {
+                found = self.refresh_fully(gfid).await?;
+            }
         }
-        outcome = outcome.and(self.heal_metadata(gfid).await.into());
+        outcome = outcome.and(self.heal_metadata(gfid, &found).await.into());
         if kind == libc::S_IFDIR {
-            outcome = outcome.and(self.heal_entries(gfid).await.into());
+            if outcome != Outcome::Nothing {
+                found = self.refresh_fully(gfid).await?;
+            }
+            outcome = outcome.and(self.heal_entries(gfid, &found).await.into());
         }
-        self.inode(gfid).need_refresh();
-        outcome
+        if outcome == Outcome::Nothing && blames_anybody(&found) {
+            return Ok(Outcome::Waiting);
+        }
+        Ok(outcome)
     }
 
     /// The file type, if all copies have the same.

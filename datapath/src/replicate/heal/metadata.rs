@@ -43,11 +43,11 @@ fn attributes_differ(a: &Iatt, b: &Iatt) -> bool {
 }
 
 impl ReplicaSet {
-    pub(super) async fn heal_metadata(&self, gfid: Gfid) -> FsResult<Outcome> {
-        let found = self.refresh_fully(gfid).await?;
+    /// `found`: what the bricks say of it without a lock, enough to see that there is nothing to do.
+    pub(super) async fn heal_metadata(&self, gfid: Gfid, found: &Found) -> FsResult<Outcome> {
         let marked = self
-            .evidence(&found, self.up())
-            .metadata(|a, b| stats_differ(&found, a, b));
+            .evidence(found, self.up())
+            .metadata(|a, b| stats_differ(found, a, b));
         // A file being written has times that differ for a moment: only marks are reason enough there.
         let being_written = found.said.iter().flatten().any(|t| t.inodelks > 0);
         let blamed = found
