@@ -200,6 +200,19 @@ fn set_cut(host: &Host, cut: bool) -> Result<()> {
         .try_for_each(|rule| iptables(host, action, rule))
 }
 
+/// A worker's daemons and brick are ended in order; its machine and its mount stay.
+///
+/// # Errors
+/// When a process does not end.
+pub fn end_server(six: &mut SixServers, number: usize) -> Result<Repair> {
+    six.terminate_server(number)?;
+    Ok(Box::new(move |six| {
+        six.start_daemon(number)?;
+        six.restart_bricks()?;
+        six.wait_all_online()
+    }))
+}
+
 /// A worker is shut down in order and then switched off. It comes back with its mount.
 ///
 /// # Errors
