@@ -342,10 +342,10 @@ mod tests {
     fn what_waits_is_looked_at_again_after_a_while() {
         let at = |secs| Mono::default() + Duration::from_secs(secs);
         let mut waiting = Waiting::default();
-        assert!(waiting.fresh(at(100)).is_empty());
+        assert!(waiting.fresh(at(1000)).is_empty());
         waiting.entries = Rc::new(HashSet::from([Gfid([1; 16])]));
-        assert_eq!(waiting.fresh(at(699)).len(), 1);
-        assert!(waiting.fresh(at(700)).is_empty());
+        assert_eq!(waiting.fresh(at(1599)).len(), 1);
+        assert!(waiting.fresh(at(1600)).is_empty());
     }
 
     #[test]
