@@ -41,6 +41,8 @@ const SIGNIN_PAUSE: Duration = Duration::from_secs(1);
 const JANITOR_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the control thread looks whether the core still runs.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// The disk may take as long as this where no limit is set: a year.
+const NO_LIMIT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long clients may be busy leaving after the brick's disk has failed, before the process ends.
 const FAILURE_GRACE: Duration = Duration::from_secs(1);
 /// How long the core may take to end.
@@ -261,15 +263,8 @@ impl Brick {
     /// Writes and reads a time stamp regularly; a disk that fails or hangs takes the brick down, so that clients turn
     /// to the others.
     async fn watch_disk(self: Rc<Self>) {
-        let (interval, limit) = {
-            let plan = self.plan.borrow();
-            (plan.health_interval, plan.health_timeout)
-        };
-        if interval.is_zero() {
-            return;
-        }
         loop {
-            rt::sleep(interval).await;
+            let limit = self.check_due().await;
             let check = self.opened.health.clone();
             let why = match rt::timeout(limit, rt::blocking(move || check.run(seconds()))).await {
                 Ok(Ok(Ok(()))) => continue,
@@ -281,6 +276,22 @@ impl Brick {
             self.core.order(Order::ChildUp(false));
             rt::sleep(FAILURE_GRACE).await;
             return self.disk_failed.notify_one();
+        }
+    }
+
+    /// Waits for `storage.health-check-interval`, which may change meanwhile and is off while it is 0. Returns how long
+    /// the disk may take to answer: `storage.health-check-timeout`, where 0 means any time.
+    async fn check_due(&self) -> Duration {
+        let begin = rt::Instant::now();
+        loop {
+            rt::sleep(WATCH_INTERVAL).await;
+            let plan = self.plan.borrow();
+            if !plan.health_interval.is_zero() && rt::Instant::now() - begin >= plan.health_interval {
+                return match plan.health_timeout {
+                    Duration::ZERO => NO_LIMIT,
+                    limit => limit,
+                };
+            }
         }
     }
 
