@@ -173,10 +173,10 @@ async fn heal(volume: Volume, mut orders: mailbox::Receiver<Order>) {
 
 /// Healing starts when a brick returns, not at the next turn (DESIGN.md section 6).
 async fn watch(volume: Volume, daemon: HealDaemon) {
-    let mut last = (volume.up(), volume.options());
+    let mut last = (volume.generation(), volume.options());
     loop {
         exec::sleep(WATCH_INTERVAL).await;
-        let now = (volume.up(), volume.options());
+        let now = (volume.generation(), volume.options());
         if now.0 != last.0 {
             daemon.bricks_changed();
         }

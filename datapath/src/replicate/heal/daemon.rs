@@ -75,8 +75,8 @@ pub struct HealDaemon(Rc<Inner>);
 struct Inner {
     set: ReplicaSet,
     wake: Vec<Notify>,
-    /// The bricks that were up when somebody last said that one came or went.
-    up: Cell<BrickSet>,
+    /// The sessions with the bricks when somebody last said that one came or went.
+    sessions: RefCell<Vec<Option<u64>>>,
     /// How often bricks have come.
     came: Cell<u64>,
     /// What each brick's healer waits for after being woken.
@@ -92,7 +92,7 @@ impl HealDaemon {
         let bricks = set.bricks();
         let daemon = HealDaemon(Rc::new(Inner {
             wake: (0..bricks).map(|_| Notify::new()).collect(),
-            up: Cell::new(BrickSet::EMPTY),
+            sessions: RefCell::new(vec![None; bricks]),
             came: Cell::new(0),
             delay: (0..bricks).map(|_| Cell::default()).collect(),
             waiting: (0..bricks).map(|_| RefCell::default()).collect(),
@@ -110,7 +110,13 @@ impl HealDaemon {
     /// heal that was not there before.
     pub fn bricks_changed(&self) {
         let up = self.0.set.up();
-        let came = up - self.0.up.replace(up);
+        let sessions = self.0.set.sessions();
+        let last = self.0.sessions.replace(sessions.clone());
+        // One that went and came back at once has a new session, and may have missed something.
+        let came: BrickSet = up
+            .iter()
+            .filter(|&brick| sessions.get(brick) != last.get(brick))
+            .collect();
         if came.is_empty() {
             return;
         }
