@@ -69,7 +69,8 @@ pub(super) struct EntryTxn {
     pub changes: Vec<ChangedName>,
     /// What is made.
     pub makes: Option<NewInode>,
-    /// An errno on some bricks that is no failure of theirs (ENOTEMPTY of rmdir).
+    /// An errno that, where the operation is refused, is no failure of the bricks that gave it (ENOTEMPTY of rmdir).
+    /// GlusterFS does not blame them either when the others have done it, and what they still have stays there for ever.
     pub harmless: Option<Errno>,
 }
 
@@ -155,10 +156,6 @@ impl ReplicaSet {
         let mut answers = self.ask(live, start).await;
         check(&mut answers);
         self.reject_unlocked(&mut answers, sessions);
-        let mut failed = answers.failed();
-        if let Some(errno) = txn.harmless {
-            failed = failed - answers.failed_with(errno);
-        }
         let ok = answers.ok();
         let symmetric = answers.symmetric_failure();
         let mut verdict = if ok.is_empty() {
@@ -166,6 +163,10 @@ impl ReplicaSet {
         } else {
             self.quorum_of(ok).map_err(|_| self.entry_error(&answers))
         };
+        let mut failed = answers.failed();
+        if let (Some(errno), true) = (txn.harmless, verdict.is_err()) {
+            failed = failed - answers.failed_with(errno);
+        }
         // A request every brick refused has changed nothing: nobody has missed it.
         let missed = if symmetric.is_some() {
             BrickSet::EMPTY

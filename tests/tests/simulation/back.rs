@@ -5,7 +5,7 @@ use datapath::exec::host::scope;
 use datapath::exec::sleep;
 use datapath::wire::Gfid;
 
-use super::world::{BRICKS, CLIENT, World, caller, host, random_time};
+use super::world::{BRICKS, CLIENT, HEALER, World, caller, host, random_below, random_time};
 use super::*;
 
 const ROUNDS: usize = 12;
@@ -39,6 +39,57 @@ async fn nothing_fails_once_they_are_back(world: World) {
     .await;
     world.settle().await;
     world.compare_bricks();
+}
+
+/// Directories are removed, or renamed over, while a brick that is back still has something in them.
+async fn what_a_stale_brick_still_has_is_removed_too(world: World) {
+    let volume = scope(CLIENT, world.client(CLIENT, "client")).await;
+    world.watch(&volume);
+    let stale = random_below(BRICKS);
+    let make = async |parent, name: &[u8]| {
+        let made = volume.mkdir(&caller(), parent, name, 0o755).await;
+        made.expect("mkdir").gfid
+    };
+    scope(CLIENT, async {
+        let dir = make(Gfid::ROOT, b"dir").await;
+        let (sub, over) = (make(dir, b"sub").await, make(dir, b"over").await);
+        make(sub, b"inner").await;
+        make(over, b"inner").await;
+        make(dir, b"new").await;
+        world.sim.isolate(HEALER, (0..BRICKS).map(host));
+        let _ = world.sim.kill(host(stale));
+        while volume.up().contains(stale) {
+            sleep(Duration::from_millis(10)).await;
+        }
+        for parent in [sub, over] {
+            volume
+                .rmdir(&caller(), parent, b"inner")
+                .await
+                .expect("without a brick");
+        }
+        world.start(stale);
+        while !volume.up().contains(stale) {
+            sleep(Duration::from_millis(10)).await;
+        }
+        volume.rmdir(&caller(), dir, b"sub").await.expect("with a stale brick");
+        let renamed = volume.rename(&caller(), dir, b"new", dir, b"over", 0).await;
+        renamed.expect("over what a stale brick has something in");
+        volume.rmdir(&caller(), dir, b"over").await.expect("what was renamed");
+        volume.rmdir(&caller(), Gfid::ROOT, b"dir").await.expect("the whole");
+    })
+    .await;
+    (0..BRICKS).for_each(|brick| world.sim.heal(HEALER, host(brick)));
+    world.settle().await;
+    world.compare_bricks();
+}
+
+#[test]
+fn a_directory_that_is_not_empty_on_a_stale_brick_is_removed_there_by_heal() {
+    if possible() {
+        for seed in seeds().into_iter().take(4) {
+            simulate(seed, what_a_stale_brick_still_has_is_removed_too);
+        }
+    }
 }
 
 #[test]

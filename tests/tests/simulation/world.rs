@@ -29,7 +29,8 @@ pub const CLIENT: HostId = HostId(100);
 pub const SECOND: HostId = HostId(101);
 /// One that crashes.
 pub const CRASHING: HostId = HostId(102);
-const HEALER: HostId = HostId(200);
+/// Where the self-heal daemon is.
+pub const HEALER: HostId = HostId(200);
 const VOLUME_ID: Gfid = Gfid([0xa5; 16]);
 
 /// How often the self-heal daemon looks at everything (`heal-timeout`).
