@@ -446,8 +446,19 @@ impl ReplicaSet {
                 .await;
             verdict = verdict.and_then(|()| self.on_record(missed, recorded & self.still_in(sessions)));
             self.inode(gfid).need_refresh();
+        } else if optimistic && !worth_recording {
+            self.mark_metadata(gfid, ok, cred).await;
         }
         verdict.map(|()| answers)
+    }
+
+    /// A change of attributes that was below quorum and had no pre-op: those that did it are marked, so that heal compares
+    /// them with the others.
+    async fn mark_metadata(&self, gfid: Gfid, did: BrickSet, cred: &GlusterfsCred) {
+        let dirty = Some(Counters::in_slot(Slot::Metadata, 1));
+        let dict = self.0.keys.operand(dirty, |_| Counters::ZERO);
+        self.xattrop(gfid, did, dict, Dict::null(), cred).await;
+        self.inode(gfid).need_refresh();
     }
 
     /// Runs `work` in the background; [`ReplicaSet::background_done`] waits for it.

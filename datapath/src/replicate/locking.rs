@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::BrickSet;
 use super::answers::Answers;
 use super::set::ReplicaSet;
+use super::{BrickSet, Quorum};
 use crate::client::{Reply, Subvol};
 use crate::errno::Errno;
 use crate::exec;
@@ -68,8 +68,10 @@ const GRANT: Duration = Duration::from_millis(500);
 enum Waited {
     /// It is held there.
     Granted,
-    /// The transaction goes on without that brick.
-    Without,
+    /// The brick has failed.
+    Gone,
+    /// It takes its time: the transaction goes on without it.
+    Slow,
     /// The same, and it is held on these already.
     OnOthers(BrickSet),
 }
@@ -94,6 +96,12 @@ fn send<R: Fop<Reply = CommonRsp>>(subvol: &Subvol, want: Want, cred: &Glusterfs
 fn refused(granted: &[Answers<CommonRsp>]) -> BrickSet {
     let refused = granted.iter().map(|answers| answers.failed_with(Errno::EAGAIN));
     refused.fold(BrickSet::EMPTY, |all, some| all | some)
+}
+
+/// The bricks to begin again with when a lock was got on `held` only: those and the ones that were merely `slow`, if they
+/// are a quorum together. They are fewer each time: without one that has gone, `held` would be a quorum.
+fn again(quorum: &Quorum, held: BrickSet, slow: BrickSet) -> Option<BrickSet> {
+    (!slow.is_empty() && !quorum.met(held) && quorum.met(held | slow)).then_some(held | slow)
 }
 
 impl ReplicaSet {
@@ -244,14 +252,37 @@ impl ReplicaSet {
         }
     }
 
+    /// Takes the locks one brick after the other. A brick that did not grant one soon is asked again if those that were
+    /// expected to do without it have gone away since: with a quorum up, nobody is to hear that there is none.
     async fn lock_in_order(
+        &self,
+        objects: &[LockObject],
+        domain: &Bytes,
+        mut bricks: BrickSet,
+        cred: &GlusterfsCred,
+    ) -> BrickSet {
+        loop {
+            let (held, slow) = self.lock_in_order_once(objects, domain, bricks, cred).await;
+            match again(&self.quorum(), held, slow & self.up()) {
+                // From the beginning, in order: nobody may wait for a brick while he keeps a later one.
+                Some(those) => {
+                    self.unlock(objects, domain, held, cred).await;
+                    bricks = those & self.up();
+                }
+                None => return held,
+            }
+        }
+    }
+
+    /// Returns the bricks that hold all locks, and those that were given up because they did not grant one soon.
+    async fn lock_in_order_once(
         &self,
         objects: &[LockObject],
         domain: &Bytes,
         bricks: BrickSet,
         cred: &GlusterfsCred,
-    ) -> BrickSet {
-        let mut all = bricks;
+    ) -> (BrickSet, BrickSet) {
+        let (mut all, mut slow) = (bricks, BrickSet::EMPTY);
         let mut held = Vec::with_capacity(objects.len());
         for object in objects {
             let mut on = BrickSet::EMPTY;
@@ -262,8 +293,13 @@ impl ReplicaSet {
                     .await
                 {
                     Waited::Granted => on.insert(brick),
-                    Waited::Without => all = others,
+                    Waited::Gone => all = others,
+                    Waited::Slow => {
+                        slow.insert(brick);
+                        all = others;
+                    }
                     Waited::OnOthers(granted) => {
+                        slow |= all - granted;
                         (on, all) = (granted, granted);
                         break;
                     }
@@ -276,7 +312,7 @@ impl ReplicaSet {
                 self.unlock(std::slice::from_ref(object), domain, on - all, cred).await;
             }
         }
-        all
+        (all, slow)
     }
 
     /// Asks one brick for a lock and waits for it. While the first one keeps it for somebody, the `others` are tried now
@@ -294,10 +330,10 @@ impl ReplicaSet {
         while self.quorum().met(others) {
             match exec::timeout(GRANT, reply.as_mut()).await {
                 Ok(Ok(_)) => return Waited::Granted,
-                Ok(Err(_)) => return Waited::Without,
+                Ok(Err(_)) => return Waited::Gone,
                 Err(exec::Elapsed) if !first => {
                     self.give_back_late(reply, object, domain, brick, cred);
-                    return Waited::Without;
+                    return Waited::Slow;
                 }
                 Err(exec::Elapsed) => {}
             }
@@ -312,7 +348,7 @@ impl ReplicaSet {
         }
         match reply.await {
             Ok(_) => Waited::Granted,
-            Err(_) => Waited::Without,
+            Err(_) => Waited::Gone,
         }
     }
 
@@ -398,5 +434,22 @@ impl ReplicaSet {
             let domain = set.0.domain.clone();
             set.unlock(&objects, &domain, bricks, &cred).await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_brick_is_asked_again_when_it_is_needed_after_all() {
+        let quorum = Quorum::new(6, None);
+        let set = |bricks: &[usize]| -> BrickSet { bricks.iter().copied().collect() };
+        // 2 was given up for 3, which is gone now, and 0 was away all the time.
+        let (held, slow) = (set(&[1, 4, 5]), set(&[2]));
+        assert_eq!(again(&quorum, held, slow), Some(set(&[1, 2, 4, 5])));
+        assert_eq!(again(&quorum, held, BrickSet::EMPTY), None, "nobody else is there");
+        assert_eq!(again(&quorum, set(&[4, 5]), slow), None, "no quorum is there");
+        assert_eq!(again(&quorum, set(&[1, 3, 4, 5]), slow), None, "it is not needed");
     }
 }

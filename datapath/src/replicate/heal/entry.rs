@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::join;
 
 use super::inspect::{Held, Outcome};
+use super::metadata::attributes_differ;
 use super::moved::Place;
 use super::plan::Plan;
 use super::undo::Undo;
@@ -278,6 +279,10 @@ impl ReplicaSet {
             let victim = seen.get(brick).map(|r| r.prestat).unwrap_or_default();
             self.remove_name(dir, name, brick, &victim, &lock.cred).await?;
         }
+        let alike = |b: usize| seen.get(b).is_some_and(|r| !attributes_differ(&r.prestat, &stat));
+        if !holders.iter().all(alike) {
+            self.mark_attributes(stat.gfid, holders, &lock.cred).await?;
+        }
         for brick in (missing | other).iter() {
             self.make_name(dir, name, brick, &stat, model, holders, &lock.cred)
                 .await?;
@@ -329,6 +334,9 @@ impl ReplicaSet {
             self.subvol(brick).name(),
             String::from_utf8_lossy(name)
         );
+        if !victim.is_dir() && victim.nlink > 1 {
+            self.mark_attributes(victim.gfid, BrickSet::one(brick), cred).await?;
+        }
         let subvol = self.subvol(brick);
         let removed = if victim.is_dir() {
             let xflags = flags::rmdir::RECURSIVE;
@@ -384,11 +392,16 @@ impl ReplicaSet {
             gfid: stat.gfid,
             ..LookupReq::default()
         };
-        let exists = match subvol.call(cred, &lookup).await {
-            Ok(_) => true,
-            Err(Errno::ENOENT | Errno::ESTALE) => false,
+        let there = match subvol.call(cred, &lookup).await {
+            Ok(rsp) => Some(rsp.prestat),
+            Err(Errno::ENOENT | Errno::ESTALE) => None,
             Err(e) => return Err(e),
         };
+        if there.is_some_and(|there| attributes_differ(&there, stat)) {
+            self.mark_attributes(stat.gfid, holders | BrickSet::one(brick), cred)
+                .await?;
+        }
+        let exists = there.is_some();
         if exists && stat.is_dir() {
             // A directory has one place.
             let place = Place { dir, name, model };
@@ -477,6 +490,16 @@ impl ReplicaSet {
         // A full directory or a large file: the crawl finds it by its mark, deep trees are no recursion here.
         tracing::debug!("{}: made {} ({gfid})", subvol.name(), String::from_utf8_lossy(name));
         Ok(())
+    }
+
+    /// An operation on names changes the change time of their inode, too. Who missed that is on record only if the
+    /// operation succeeded and its client lived to tell: the inodes of names that differ are marked, before the names
+    /// are alike and nothing shows any more where to look.
+    async fn mark_attributes(&self, gfid: Gfid, on: BrickSet, cred: &GlusterfsCred) -> FsResult<()> {
+        let dirty = Some(Counters::in_slot(Slot::Metadata, 1));
+        let dict = self.0.keys.operand(dirty, |_| Counters::ZERO);
+        let marked = self.xattrop(gfid, on, dict, Dict::null(), cred).await;
+        if marked == on { Ok(()) } else { Err(Errno::EAGAIN) }
     }
 
     /// The sources note that `brick` has an empty new inode.

@@ -36,7 +36,8 @@ fn brick_owned(name: &[u8]) -> bool {
         || name.starts_with(b"trusted.glusterfs.quota")
 }
 
-fn attributes_differ(a: &Iatt, b: &Iatt) -> bool {
+/// Whether owner, mode or times differ.
+pub(super) fn attributes_differ(a: &Iatt, b: &Iatt) -> bool {
     let owner_and_mode = |i: &Iatt| (i.mode, i.uid, i.gid);
     let times = |i: &Iatt| (i.mtime, i.mtime_nsec, i.ctime, i.ctime_nsec, i.atime, i.atime_nsec);
     owner_and_mode(a) != owner_and_mode(b) || times(a) != times(b)
