@@ -249,7 +249,7 @@ impl ReplicaSet {
     }
 
     /// Dirty +1 on the directory; the name goes into the index of changed names. Returns where that worked.
-    async fn entry_pre_op(&self, change: &ChangedName, bricks: BrickSet, cred: &GlusterfsCred) -> BrickSet {
+    pub(super) async fn entry_pre_op(&self, change: &ChangedName, bricks: BrickSet, cred: &GlusterfsCred) -> BrickSet {
         let dict = self
             .0
             .keys

@@ -77,7 +77,7 @@ impl ReplicaSet {
         let answers = match self.agreement(&answers) {
             Agreement::Unanimous => answers,
             Agreement::Error(e) => return Err(e),
-            Agreement::Disputed => self.settle_dispute(parent, answers).await?,
+            Agreement::Disputed => self.settle_dispute(parent, &req.bname, answers).await?,
         };
         let gfid = answers
             .iter()
@@ -224,7 +224,12 @@ impl ReplicaSet {
     }
 
     /// Some bricks have the name and others do not, or not the same: those whose directory is good decide.
-    async fn settle_dispute(&self, parent: Gfid, answers: Answers<Iatt2Rsp>) -> FsResult<Answers<Iatt2Rsp>> {
+    async fn settle_dispute(
+        &self,
+        parent: Gfid,
+        name: &Bytes,
+        answers: Answers<Iatt2Rsp>,
+    ) -> FsResult<Answers<Iatt2Rsp>> {
         let directory = self.refresh(parent).await?;
         let mut judges = directory.readable.data;
         if judge(&directory.said).data.is_empty()
@@ -241,7 +246,11 @@ impl ReplicaSet {
         }
         let mut gfids = have.iter().filter_map(|b| answers.get(b)).map(|r| r.prestat.gfid);
         let gfid = gfids.next().unwrap_or(Gfid::NULL);
-        if gfids.any(|g| g != gfid) {
+        let same = gfids.all(|g| g == gfid);
+        if !same || !lack.is_empty() {
+            self.doubt(parent, name.clone());
+        }
+        if !same {
             return Err(Errno::EIO);
         }
         let mut believed = Answers::new(self.bricks());

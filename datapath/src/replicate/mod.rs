@@ -12,6 +12,7 @@ mod data;
 mod data_lock;
 mod dir_ops;
 mod dir_stream;
+mod doubt;
 mod entry;
 mod file_ops;
 pub mod heal;

@@ -64,7 +64,7 @@ pub(super) struct Inner {
     /// Work that goes on after its operation was answered.
     pub(super) background: Cell<usize>,
     pub(super) background_ended: Notify,
-    /// Inodes a healer of this core is at.
+    /// Inodes a healer of this core is at, or whose names are looked at for one.
     pub(super) healing: RefCell<BTreeSet<Gfid>>,
 }
 
