@@ -346,7 +346,17 @@ impl ReplicaSet {
             }
         }
         let missed = BrickSet::first(self.bricks()) - good;
-        if plan.broken || !self.quorum().met(good) {
+        if !self.quorum().met(good) {
+            return missed.is_empty();
+        }
+        if plan.broken {
+            // The dirty marks stay, but they do not tell who missed what had been acknowledged before: a brick that was
+            // away may have such a mark of its own, of an earlier transaction.
+            if plan.done {
+                let ours = self.still_in(inode.data.borrow().sessions());
+                self.blame(inode.gfid, plan.dirty & good & ours, missed, None, cred)
+                    .await;
+            }
             return missed.is_empty();
         }
         if !missed.is_empty() {
@@ -408,6 +418,20 @@ impl ReplicaSet {
 
     /// Dirty -1 where it is set, blame +1 for every brick of `missed`. Returns where that worked.
     async fn clear_dirty(&self, gfid: Gfid, bricks: BrickSet, missed: BrickSet, cred: &GlusterfsCred) -> BrickSet {
+        let dirty = Some(Counters::in_slot(Slot::Data, -1));
+        self.blame(gfid, bricks, missed, dirty, cred).await
+    }
+
+    /// Adds `dirty` to the dirty mark, if that is to change, and one to the blame of every brick of `missed`. Returns
+    /// where that worked.
+    async fn blame(
+        &self,
+        gfid: Gfid,
+        bricks: BrickSet,
+        missed: BrickSet,
+        dirty: Option<Counters>,
+        cred: &GlusterfsCred,
+    ) -> BrickSet {
         if bricks.is_empty() {
             return bricks;
         }
@@ -418,7 +442,7 @@ impl ReplicaSet {
                 Counters::ZERO
             }
         };
-        let dict = self.0.keys.operand(Some(Counters::in_slot(Slot::Data, -1)), blame);
+        let dict = self.0.keys.operand(dirty, blame);
         let req = XattropReq {
             gfid,
             flags: flags::xattrop::ADD_ARRAY,
@@ -606,6 +630,7 @@ impl Course {
                 errno
             })
         };
+        end.done = result.is_ok();
         let releases = self.inode.data.borrow().releases();
         // What was cut off would come back from whoever missed it, the longest copy wins where nobody is blamed: with a
         // brick away, that must be on record, too.

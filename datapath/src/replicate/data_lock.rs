@@ -73,6 +73,8 @@ pub struct Leave {
     pub failed: BrickSet,
     /// Somebody else waits for the lock.
     pub contended: bool,
+    /// It succeeded.
+    pub done: bool,
     /// It failed below quorum: the dirty mark must stay so that heal decides.
     pub broken: bool,
     /// It may be lost by a crash of a brick after the dirty mark is cleared.
@@ -94,6 +96,7 @@ pub struct DataLock {
     locked: BrickSet,
     dirty: BrickSet,
     failed: BrickSet,
+    done: bool,
     broken: bool,
     release_asked: bool,
     unstable: bool,
@@ -117,7 +120,9 @@ pub struct ReleasePlan {
     pub dirty: BrickSet,
     /// Bricks with all operations: they record the blame.
     pub good: BrickSet,
-    /// No post-op: the dirty marks stay.
+    /// Something has succeeded: whoever is not good missed it.
+    pub done: bool,
+    /// Something has failed below quorum: the dirty marks stay.
     pub broken: bool,
     /// fsync first.
     pub sync: bool,
@@ -134,6 +139,7 @@ impl DataLock {
             locked: BrickSet::EMPTY,
             dirty: BrickSet::EMPTY,
             failed: BrickSet::EMPTY,
+            done: false,
             broken: false,
             release_asked: false,
             unstable: false,
@@ -233,6 +239,7 @@ impl DataLock {
         self.locked = locked;
         self.dirty = dirty;
         self.failed = locked - dirty;
+        self.done = false;
         self.broken = false;
         self.release_asked = false;
         self.unstable = false;
@@ -248,6 +255,7 @@ impl DataLock {
     pub fn leave(&mut self, ticket: u64, end: &Leave) -> bool {
         self.active.retain(|(t, _)| *t != ticket);
         self.failed |= end.failed;
+        self.done |= end.done;
         self.broken |= end.broken;
         if end.synced && end.failed.is_empty() {
             self.unstable = false;
@@ -276,6 +284,7 @@ impl DataLock {
             locked: self.locked,
             dirty: self.dirty,
             good: self.locked - self.failed,
+            done: self.done,
             broken: self.broken,
             sync: self.must_sync || (self.unstable && !(idle && self.failed.is_empty())),
         }
@@ -349,6 +358,33 @@ mod tests {
         assert_eq!(l.join(ByteRange::ALL, 1), Join::Acquire);
         assert_eq!(l.releases(), 1);
         assert!(l.recorded_since(0));
+    }
+
+    #[test]
+    fn what_was_done_before_something_broke_is_still_to_be_recorded() {
+        let broken = Leave {
+            broken: true,
+            ..Leave::default()
+        };
+        let done = Leave {
+            done: true,
+            ..Leave::default()
+        };
+        let mut l = held();
+        let (a, b) = (
+            ticket(l.join(ByteRange::new(0, 1), 1)),
+            ticket(l.join(ByteRange::new(8, 1), 1)),
+        );
+        assert!(!l.leave(a, &done) && l.leave(b, &broken));
+        let plan = l.releasing(false);
+        assert!(plan.broken && plan.done);
+        l.released(false);
+        l.acquiring(1, Vec::new());
+        l.acquired(BrickSet::first(3), BrickSet::first(3));
+        let c = ticket(l.join(ByteRange::ALL, 1));
+        assert!(l.leave(c, &broken));
+        let plan = l.releasing(false);
+        assert!(plan.broken && !plan.done, "that was another transaction");
     }
 
     #[test]
