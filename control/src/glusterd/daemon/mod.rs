@@ -79,8 +79,8 @@ struct Inner {
     live: Cell<bool>,
     /// Bricks (volume, path) that a `reset-brick start` keeps stopped.
     held: RefCell<BTreeSet<(String, String)>>,
-    /// What the server quorum was when it was last looked at.
-    server_quorum: Cell<bool>,
+    /// Whether bricks that follow the server quorum may run; None while that is not known yet.
+    server_quorum: Cell<Option<bool>>,
     history: History,
 }
 
@@ -180,7 +180,7 @@ impl Daemon {
             applied: sync::watch::Sender::new(0),
             live: Cell::new(false),
             held: RefCell::default(),
-            server_quorum: Cell::new(true),
+            server_quorum: Cell::new(None),
             history,
         }));
         super::node::serve(&daemon);

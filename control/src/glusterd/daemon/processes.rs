@@ -4,7 +4,9 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::super::model::{Brick, OpError, Volume};
-use super::super::supervise::{NodeContext, ProcessEvent, ProcessHandle, Supervised, stop_leftover};
+use super::super::supervise::{
+    NodeContext, ProcessEvent, ProcessHandle, ProcessSpec, Supervised, is_running, stop_leftover,
+};
 use super::{Daemon, Inner};
 use crate::rt;
 
@@ -26,14 +28,22 @@ impl Daemon {
         let Some(volume) = self.volume(name) else {
             return Vec::new();
         };
-        if !volume.is_started() || (volume.follows_server_quorum() && !self.has_server_quorum()) {
+        if !volume.is_started() {
             return Vec::new();
         }
+        let may_run = match (volume.follows_server_quorum(), self.0.server_quorum.get()) {
+            (false, _) | (true, Some(true)) => |_: &ProcessSpec| true,
+            (true, Some(false)) => |_: &ProcessSpec| false,
+            // Nobody has said yet that they must not.
+            (true, None) => is_running,
+        };
+        let context = self.context();
         let held = self.0.held.borrow();
         let local = volume.bricks.iter().filter(|brick| self.is_local(brick));
-        let paths = local.map(|brick| brick.path.clone());
-        paths
-            .filter(|path| !held.contains(&(name.to_string(), path.clone())))
+        let wanted = local.filter(|brick| !held.contains(&(name.to_string(), brick.path.clone())));
+        wanted
+            .filter(|brick| may_run(&only_known(&context, name, brick)))
+            .map(|brick| brick.path.clone())
             .collect()
     }
 
@@ -114,8 +124,7 @@ impl Daemon {
         let context = self.context();
         for brick in old.bricks.iter().filter(|brick| self.is_local(brick) && !kept(brick)) {
             if self.brick_process(&old.name, &brick.path).is_none() {
-                let no_port = || Err("it is not to be started".to_string());
-                stop_leftover(&context.brick_spec(&old.name, brick, no_port, Rc::new(|_| ()))).await;
+                stop_leftover(&only_known(&context, &old.name, brick)).await;
             }
         }
         if !started && self.shd_process(&old.name).is_none() {
@@ -189,6 +198,12 @@ impl Daemon {
     pub fn shd_status(&self, name: &str) -> ProcessStatus {
         status(self.0.volumes.borrow().get(name).and_then(|e| e.shd.as_ref()))
     }
+}
+
+/// A brick's process, to be recognised and never to be started.
+fn only_known(context: &NodeContext, volume: &str, brick: &Brick) -> ProcessSpec {
+    let no_port = || Err("it is not to be started".to_string());
+    context.brick_spec(volume, brick, no_port, Rc::new(|_| ()))
 }
 
 fn status(process: Option<&Supervised>) -> ProcessStatus {

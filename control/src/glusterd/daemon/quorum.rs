@@ -4,12 +4,15 @@
 use std::time::Duration;
 
 use super::Daemon;
-use crate::rt;
+use crate::rt::{self, Instant};
 
 /// How often the connections are counted.
 const PACE: Duration = Duration::from_millis(500);
 /// How long after its start this node does not call missing connections a loss.
 const GRACE: Duration = Duration::from_secs(3);
+/// How long connections must have been missing before bricks are stopped: a pause of the network or of a busy server must
+/// not end a volume.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The share of the servers that must be connected, in percent.
 const RATIO: &str = "cluster.server-quorum-ratio";
 
@@ -29,6 +32,32 @@ impl QuorumCount {
             Some(percent) => self.connected as f64 >= (self.servers as f64 * percent / 100.0).ceil(),
             None => self.connected > self.servers / 2,
         }
+    }
+}
+
+/// Turns what is counted again and again into what bricks are to follow.
+#[derive(Debug, Default)]
+struct Verdict {
+    /// Whether there is a quorum; None until that is known for the first time.
+    quorum: Option<bool>,
+    missing_since: Option<Instant>,
+}
+
+impl Verdict {
+    fn count(&mut self, has: bool, now: Instant) -> Option<bool> {
+        if has {
+            *self = Verdict {
+                quorum: Some(true),
+                missing_since: None,
+            };
+            return self.quorum;
+        }
+        let since = *self.missing_since.get_or_insert(now);
+        let patience = if self.quorum.is_some() { PATIENCE } else { GRACE };
+        if now.saturating_duration_since(since) >= patience {
+            self.quorum = Some(false);
+        }
+        self.quorum
     }
 }
 
@@ -59,16 +88,15 @@ impl Daemon {
         volumes.values().any(|entry| entry.volume.follows_server_quorum())
     }
 
-    /// Stops and starts bricks as the server quorum is lost and regained.
+    /// Stops and starts bricks as the server quorum is lost and regained. Bricks that ran when this daemon began, with
+    /// nobody connected yet, are left alone until it is known whether there is one.
     pub(super) async fn watch_server_quorum(&self) {
-        // Nobody is connected yet: that is no loss.
-        rt::sleep(GRACE).await;
+        let mut verdict = Verdict::default();
         loop {
-            rt::sleep(PACE).await;
-            let has = self.has_server_quorum();
-            let had = self.0.server_quorum.replace(has);
-            // A volume that has just begun to follow the quorum, or an option that changed it, is looked at too: a turn
-            // that finds everything in order does nothing.
+            let now = verdict.count(self.has_server_quorum(), Instant::now());
+            let before = self.0.server_quorum.replace(now);
+            // A volume that has just begun to follow the quorum is looked at too: a turn that finds everything in order
+            // does nothing.
             for name in self.volume_names() {
                 let follows = self
                     .volume(&name)
@@ -76,17 +104,18 @@ impl Daemon {
                 if !follows {
                     continue;
                 }
-                match (had, has) {
-                    (true, false) => {
+                match (before, now) {
+                    (None | Some(true), Some(false)) => {
                         tracing::error!("Server quorum lost for volume {name}. Stopping local bricks.");
                     }
-                    (false, true) => {
+                    (Some(false), Some(true)) => {
                         tracing::error!("Server quorum regained for volume {name}. Starting local bricks.");
                     }
                     _ => {}
                 }
                 self.reconcile(&name).await;
             }
+            rt::sleep(PACE).await;
         }
     }
 }
@@ -104,5 +133,26 @@ mod tests {
         assert!(count(3, 6).suffices(percent("50%")) && !count(2, 6).suffices(percent("50")));
         assert!(!count(3, 6).suffices(percent("51")) && count(4, 6).suffices(percent("51")));
         assert!(count(1, 6).suffices(percent("0")));
+    }
+
+    #[test]
+    fn a_loss_counts_when_it_lasts_and_a_quorum_at_once() {
+        let start = Instant::now();
+        let after = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut verdict = Verdict::default();
+        assert_eq!(verdict.count(false, start), None);
+        assert_eq!(verdict.count(false, after(2999)), None, "nobody is connected yet");
+        assert_eq!(
+            verdict.count(false, after(3000)),
+            Some(false),
+            "a start without a quorum"
+        );
+        assert_eq!(verdict.count(true, after(3500)), Some(true));
+        assert_eq!(verdict.count(false, after(4000)), Some(true));
+        assert_eq!(verdict.count(true, after(5500)), Some(true), "it was a pause");
+        assert_eq!(verdict.count(false, after(6000)), Some(true));
+        assert_eq!(verdict.count(false, after(7999)), Some(true));
+        assert_eq!(verdict.count(false, after(8000)), Some(false));
+        assert_eq!(Verdict::default().count(true, start), Some(true), "known at once");
     }
 }

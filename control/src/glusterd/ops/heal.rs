@@ -9,6 +9,7 @@ use datapath::wire::brickop::{BrickOpReq, Proc};
 use super::super::daemon::Daemon;
 use super::super::model::{OpError, Volume};
 use super::super::node;
+use super::lifecycle::require_server_quorum;
 use super::{OpResult, named_volume, options, with_volume_id};
 
 /// How long a self-heal daemon that was just started may take to answer.
@@ -100,6 +101,7 @@ fn pending_entries(answer: &OldDict) -> Option<u64> {
 async fn switch(daemon: &Daemon, request: OldDict, volume: &Volume, key: &str, value: &str) -> OpResult {
     let _transaction = daemon.transaction(&volume.name).await?;
     let mut volume = daemon.need_volume(&volume.name)?;
+    require_server_quorum(daemon, &volume)?;
     volume.set_option(key, value);
     options::apply(daemon, &volume).await?;
     if volume.is_started() {

@@ -93,6 +93,7 @@ pub(super) async fn delete(daemon: &Daemon, request: OldDict) -> OpResult {
             volume.name
         )));
     }
+    require_server_quorum(daemon, &volume)?;
     hooks::run_before(daemon, "delete", &volume.name, &[]).await;
     daemon.delete(&volume).await?;
     hooks::run_after(daemon, "delete", &volume.name, &[]);

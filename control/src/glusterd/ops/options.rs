@@ -5,6 +5,7 @@ use datapath::wire::OldDict;
 use super::super::daemon::Daemon;
 use super::super::hooks;
 use super::super::model::{MAX_OP_VERSION, NEW_VOLUME_OPTIONS, OpError, Volume};
+use super::lifecycle::require_server_quorum;
 use super::{OpResult, named_volume, text, with_volume_id};
 use crate::volfile::options::{
     DefaultValue, OptionSpec, ValidationContext, did_you_mean, find, find_short, table as option_table,
@@ -14,6 +15,8 @@ use crate::volfile::options::{
 const MAX_PAIRS: i32 = 1024;
 /// The option whose change after the first start must not happen behind the bricks' back.
 const GRANULAR: &str = "cluster.granular-entry-heal";
+/// The option that says whether a volume's bricks and changes follow the server quorum.
+const SERVER_QUORUM: &str = "cluster.server-quorum-type";
 /// Options of a new volume that `reset` puts back to what a new volume has, instead of removing them.
 const KEPT: [&str; 4] = [
     GRANULAR,
@@ -47,6 +50,15 @@ fn pairs(request: &OldDict) -> Result<Vec<(String, String)>, OpError> {
     (1..=count).map(pair).collect()
 }
 
+/// A volume that follows the server quorum is not changed by a node that has lost it, except for letting it follow no more.
+/// As with GlusterFS the first option of a command decides.
+fn require_quorum_for(daemon: &Daemon, volume: &Volume, key: Option<&str>) -> Result<(), OpError> {
+    match key.and_then(resolve).is_some_and(|spec| spec.key == SERVER_QUORUM) {
+        true => Ok(()),
+        false => require_server_quorum(daemon, volume),
+    }
+}
+
 /// Sets options, all of them or none.
 pub(super) async fn set(daemon: &Daemon, request: OldDict) -> OpResult {
     if request.get_str("key1") == Some("help") {
@@ -58,6 +70,7 @@ pub(super) async fn set(daemon: &Daemon, request: OldDict) -> OpResult {
         return set_cluster(daemon, &pairs, request).await;
     }
     let mut volume = named_volume(daemon, &request)?;
+    require_quorum_for(daemon, &volume, pairs.first().map(|(key, _)| key.as_str()))?;
     let before = volume.clone();
     let mut said = vec!["-o".to_string()];
     for (key, value) in &pairs {
@@ -157,6 +170,7 @@ pub(super) async fn reset(daemon: &Daemon, request: OldDict) -> OpResult {
         return reset_cluster(daemon, &key, request).await;
     }
     let mut volume = named_volume(daemon, &request)?;
+    require_quorum_for(daemon, &volume, Some(&key))?;
     if key == "all" {
         volume.options.clear();
         for (key, value) in NEW_VOLUME_OPTIONS.iter().rev().filter(|(key, _)| KEPT.contains(key)) {

@@ -261,6 +261,11 @@ impl ProcessHandle {
     }
 }
 
+/// Whether a process runs, supervised or not.
+pub fn is_running(spec: &ProcessSpec) -> bool {
+    launch::running(spec).is_some()
+}
+
 /// Ends a process that nobody supervises: it was left by a daemon that ended before the process had no more reason to
 /// run.
 pub async fn stop_leftover(spec: &ProcessSpec) {
