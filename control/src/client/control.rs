@@ -1,6 +1,6 @@
 //! The control thread of a client: the volfile, the connectors, and what the cores tell.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,6 +50,8 @@ struct Control {
     places: RefCell<Places>,
     /// By place; those that have left the volume are gone.
     connectors: RefCell<BTreeMap<usize, Connecting>>,
+    /// Whether the volume's bricks listen on IPv6 addresses too.
+    inet6: Rc<Cell<bool>>,
     fetcher: RefCell<Option<Rc<Fetcher>>>,
 }
 
@@ -84,6 +86,7 @@ pub(super) async fn run(
         spec: RefCell::default(),
         places: RefCell::new(Places::new(0)),
         connectors: RefCell::default(),
+        inet6: Rc::default(),
         fetcher: RefCell::default(),
     });
     let notices = Notices::default();
@@ -142,6 +145,7 @@ impl Control {
         if let (Some(log), Some(level)) = (&self.options.log, parsed.log_level) {
             log.set_level(level);
         }
+        self.inet6.set(parsed.inet6);
         self.find_local_bricks(&mut parsed.spec.bricks, &[]).await;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = parsed.event_threads.unwrap_or(DEFAULT_EVENT_THREADS).min(cpus);
@@ -178,6 +182,7 @@ impl Control {
             mgmt_port: self.options.mgmt_port,
             socket,
             resolver: self.resolver.clone(),
+            inet6: self.inet6.clone(),
             cores: self.cores.borrow().clone(),
         };
         let places = self.places.borrow();
@@ -264,6 +269,7 @@ impl Control {
             log.set_level(level);
         }
         let Some(old) = self.spec.borrow().clone() else { return };
+        self.inet6.set(parsed.inet6);
         self.find_local_bricks(&mut parsed.spec.bricks, &old.bricks).await;
         let new = Arc::new(parsed.spec);
         if new == old {

@@ -46,7 +46,25 @@ pub(super) struct Surroundings {
     /// The daemon of this machine by its socket, for a brick that is local.
     pub socket: Option<PathBuf>,
     pub resolver: Resolver,
+    /// Whether the volume's bricks listen on IPv6 addresses too (`transport.address-family`); it may change.
+    pub inet6: Rc<Cell<bool>>,
     pub cores: Vec<mailbox::Sender<ToCore>>,
+}
+
+impl Surroundings {
+    /// The addresses of a host that its bricks can be reached at. One that has no other than IPv6 addresses is tried by
+    /// them whatever the volume says.
+    fn usable(&self, mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+        if !self.inet6.get() && addresses.iter().any(IpAddr::is_ipv4) {
+            addresses.retain(IpAddr::is_ipv4);
+        }
+        addresses
+    }
+
+    async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String> {
+        let found = self.resolver.resolve(host).await;
+        found.map(|all| self.usable(all)).map_err(|e| e.to_string())
+    }
 }
 
 /// Where one core is with the brick.
@@ -187,8 +205,7 @@ impl Connector {
     async fn locate(&self) -> Result<SocketAddr, String> {
         if let Some(port) = self.fixed_port.take() {
             // As in GlusterFS, a fixed port is believed for the first attempt only.
-            let addresses = self.around.resolver.resolve(&self.brick.host).await;
-            if let Some(ip) = addresses.map_err(|e| e.to_string())?.first() {
+            if let Some(ip) = self.around.resolve(&self.brick.host).await?.first() {
                 return Ok((*ip, port).into());
             }
         }
@@ -220,7 +237,8 @@ impl Connector {
     /// Whether anybody listens at the brick's last port, at the last address or another of its host.
     async fn knock(&self, last: SocketAddr) -> Result<SocketAddr, String> {
         let mut addresses = vec![Address::Tcp(last)];
-        for ip in self.around.resolver.remembered(&self.brick.host) {
+        let known = self.around.resolver.remembered(&self.brick.host);
+        for ip in self.around.usable(known) {
             let address = Address::Tcp((ip, last.port()).into());
             if !addresses.contains(&address) {
                 addresses.push(address);
@@ -234,8 +252,7 @@ impl Connector {
 
     /// Asks the brick's daemon.
     async fn query(&self) -> Result<SocketAddr, String> {
-        let addresses = self.around.resolver.resolve(&self.brick.host).await;
-        let addresses = addresses.map_err(|e| e.to_string())?;
+        let addresses = self.around.resolve(&self.brick.host).await?;
         let socket = self.around.socket.as_ref().filter(|_| Resolver::is_local(&addresses));
         if let Some(socket) = socket
             && let (Ok((port, _)), Some(ip)) = (self.ask(&[Address::Unix(socket.clone())]).await, addresses.first())
@@ -325,6 +342,7 @@ mod tests {
             mgmt_port,
             socket: None,
             resolver: Resolver::new(None),
+            inet6: Rc::default(),
             cores,
         }
     }
@@ -393,6 +411,16 @@ mod tests {
             assert!(start.elapsed() < QUERY_LIMIT, "the silent daemon was waited for");
         })
         .unwrap();
+    }
+
+    #[test]
+    fn bricks_of_an_ipv4_volume_are_not_looked_for_at_ipv6_addresses() {
+        let around = around(1, Vec::new());
+        let (v4, v6): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap());
+        assert_eq!(around.usable(vec![v6, v4]), [v4]);
+        assert_eq!(around.usable(vec![v6]), [v6], "there is no other");
+        around.inet6.set(true);
+        assert_eq!(around.usable(vec![v6, v4]), [v6, v4]);
     }
 
     #[test]

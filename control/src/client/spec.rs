@@ -61,6 +61,8 @@ pub struct Parsed {
     pub spec: ClientSpec,
     /// `remote-port` of each brick, if the volfile fixes it: the port is not asked for then.
     pub fixed_ports: Vec<Option<u16>>,
+    /// `transport.address-family inet6`: bricks listen on IPv6 addresses too.
+    pub inet6: bool,
     /// `event-threads` of the client translators: how many cores the process should run.
     pub event_threads: Option<usize>,
     /// `log-level` of the top translator.
@@ -103,6 +105,9 @@ pub fn parse(graph: &Graph, top: Option<&str>, process: &Process) -> Result<Pars
     let number = |client: &&Xlator, key: &str| client.option(key).and_then(|text| text.parse().ok());
     Ok(Parsed {
         fixed_ports: clients.iter().map(|client| number(client, "remote-port")).collect(),
+        inet6: clients
+            .first()
+            .is_some_and(|client| client.option("transport.address-family") == Some("inet6")),
         event_threads: clients
             .first()
             .and_then(|client| number(client, "event-threads"))
