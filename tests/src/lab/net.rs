@@ -5,7 +5,7 @@
 use super::error::{Result, fail};
 use super::record::{Item, Record};
 use super::run::Cmd;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A bridge with its /24 network.
 #[derive(Debug, Clone)]
@@ -50,6 +50,12 @@ impl Network {
     #[must_use]
     pub fn address(&self, last: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, self.number, last)
+    }
+
+    /// IPv6 address of machine `last`, for those that are given one: fd00:77:N::LAST in a /64 network.
+    #[must_use]
+    pub fn address6(&self, last: u8) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd00, 0x77, self.number.into(), 0, 0, 0, 0, last.into())
     }
 
     /// Makes a namespace with an interface `eth0` on the bridge. Returns the namespace's name.

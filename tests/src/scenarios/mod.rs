@@ -18,9 +18,12 @@ pub mod mount_basic;
 pub mod package;
 pub mod sandbox_once;
 pub mod seed_commands;
+pub mod six_addresses;
 pub mod six_bricks;
+pub mod six_full_disk;
 pub mod six_lab;
 pub mod six_mounts;
+pub mod six_server_quorum;
 pub mod six_servers;
 pub mod story;
 pub mod tar_under_kills;
@@ -79,6 +82,8 @@ pub const ALL: &[Scenario] = &[
     six_servers::OUTAGES,
     six_mounts::SCENARIO,
     six_bricks::SCENARIO,
+    six_addresses::SCENARIO,
+    six_server_quorum::SCENARIO,
     seed_commands::SCENARIO,
 ];
 

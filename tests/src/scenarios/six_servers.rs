@@ -2,7 +2,7 @@
 //! is up, every acknowledged byte is there, heal ends, the bricks are identical. Times are printed.
 
 use super::common::{self};
-use super::{Need, Scenario};
+use super::{Need, Scenario, six_full_disk};
 use crate::lab::SixServers;
 use crate::lab::error::{Context, Result, ensure, fail};
 use crate::lab::six::{MANAGER, WORKERS};
@@ -32,7 +32,7 @@ pub const USER_TESTS: Scenario = Scenario {
 /// What else can happen to one server.
 pub const FAULTS: Scenario = Scenario {
     name: "six_faults",
-    about: "SIGSTOPped brick, hung and full disk, half-open connection, one-way cut, flapping, client killed, rolling",
+    about: "SIGSTOPped brick, hung disk, full for short and for long, half-open, one-way, flapping, client killed, rolling",
     needs: &[Need::Ours],
     seconds: 420,
     run: || {
@@ -48,6 +48,7 @@ pub const FAULTS: Scenario = Scenario {
             "rolling",
         ];
         judge(&mut six, &names)?;
+        six_full_disk::stays_full(&mut six).context("a disk that stays full")?;
         six.finish()
     },
 };

@@ -8,6 +8,7 @@ use crate::lab::error::{Context, Result, ensure, fail};
 use crate::lab::fault::{Frozen, Stopped};
 use crate::lab::{Host, cluster};
 use nix::sys::signal::Signal;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,6 +117,29 @@ pub fn half_open(six: &mut SixServers, number: usize, peer: usize) -> Result<Rep
     Ok(Box::new(move |six| {
         repairs.into_iter().try_for_each(|repair| repair(six))
     }))
+}
+
+/// Nothing goes between machine `number` and one address of another machine, which may have further ones.
+///
+/// # Errors
+/// When a rule is refused.
+pub fn cut_address(six: &mut SixServers, number: usize, address: IpAddr) -> Result<Repair> {
+    let program = if address.is_ipv4() { "iptables" } else { "ip6tables" };
+    let change = move |six: &SixServers, action: &str| {
+        [
+            format!("OUTPUT -d {address} -j DROP"),
+            format!("INPUT -s {address} -j DROP"),
+        ]
+        .iter()
+        .try_for_each(|rule| {
+            six.host(number)?
+                .words(&format!("{program} {action} {rule}"))
+                .run()
+                .map(drop)
+        })
+    };
+    change(six, "-A")?;
+    Ok(Box::new(move |six| change(six, "-D")))
 }
 
 fn add_rule(six: &mut SixServers, number: usize, rule: String) -> Result<Repair> {

@@ -15,7 +15,7 @@ use super::gluster::{BrickStatus, HealInfo, parse_heal_info, parse_status};
 use super::host::{Host, Lab};
 use super::process::Pid;
 use super::run::{Cmd, wait_for};
-use node::{BRICK, DATA, Node, Role};
+use node::{Addressing, BRICK, DATA, Node, Role};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -80,9 +80,17 @@ impl SixServers {
     /// # Errors
     /// The first step that fails.
     pub fn without_volume(flavor: Flavor) -> Result<SixServers> {
+        SixServers::with_addresses(flavor, Addressing::V4)
+    }
+
+    /// The same with these addresses.
+    ///
+    /// # Errors
+    /// The first step that fails.
+    pub fn with_addresses(flavor: Flavor, addressing: Addressing) -> Result<SixServers> {
         let lab = Lab::with_network()?;
         let nodes = (1..=MANAGER)
-            .map(|number| Node::make(&lab, flavor, number))
+            .map(|number| Node::make(&lab, flavor, addressing, number))
             .collect::<Result<Vec<_>>>()?;
         let mut six = SixServers {
             flavor,
@@ -180,6 +188,14 @@ impl SixServers {
     /// When there is no such machine.
     pub fn address(&self, number: usize) -> Result<std::net::IpAddr> {
         Ok(self.lab.network()?.address(self.node(number)?.last()).into())
+    }
+
+    /// A worker's IPv6 address; machines have one with [`Addressing::Both`].
+    ///
+    /// # Errors
+    /// When there is no such machine.
+    pub fn address6(&self, number: usize) -> Result<std::net::IpAddr> {
+        Ok(self.lab.network()?.address6(self.node(number)?.last()).into())
     }
 
     /// The workers that are switched on and whose management daemon runs.
@@ -298,6 +314,17 @@ impl SixServers {
         wait_for("mount -a after the boot", Duration::from_secs(60), || {
             self.mount_all(number).map(Some)
         })
+    }
+
+    /// Writes the only line of a machine's `/etc/fstab`: the volume from `server` (all before the volume's name, with
+    /// the separator) with these further options.
+    ///
+    /// # Errors
+    /// When the machine is switched off.
+    pub fn set_fstab(&self, number: usize, server: &str, options: &str) -> Result<()> {
+        let line = format!("{server}{VOLUME} {DATA} glusterfs defaults,_netdev{options} 0 0\n");
+        let file = self.host(number)?.outside(Path::new("/etc/fstab"));
+        std::fs::write(&file, line).context(file.display())
     }
 
     /// `umount -l` of the volume on a machine.

@@ -33,8 +33,20 @@ const DAEMON_VOLFILE: &str = "volume management
     option transport.socket.listen-port 24007
     option max-port 60999
     option brick-restart-delay 0
-end-volume
 ";
+
+/// What lets a management daemon take IPv6 connections; volumes made by it have the option of the same name.
+const INET6: &str = "    option transport.address-family inet6\n";
+
+/// The addresses that machines have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressing {
+    /// 10.77.N.x, and names for them.
+    V4,
+    /// Also fd00:77:N::x. Beside `workerX` (IPv4) there are the names `workerX-v6` (IPv6) and `workerX-both`; the
+    /// management daemons are told to take IPv6.
+    Both,
+}
 
 /// Kinds of processes a fault can be done to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +81,7 @@ pub struct Node {
     number: usize,
     name: String,
     flavor: Flavor,
+    addressing: Addressing,
     host: Option<Host>,
 }
 
@@ -77,7 +90,7 @@ impl Node {
     ///
     /// # Errors
     /// When they cannot be written or our programs are missing.
-    pub fn make(lab: &Lab, flavor: Flavor, number: usize) -> Result<Node> {
+    pub fn make(lab: &Lab, flavor: Flavor, addressing: Addressing, number: usize) -> Result<Node> {
         let name = if number == MANAGER {
             "manager".into()
         } else {
@@ -87,6 +100,7 @@ impl Node {
             number,
             name,
             flavor,
+            addressing,
             host: None,
         };
         let private = lab.private_dir(&node.name);
@@ -99,7 +113,21 @@ impl Node {
         if flavor == Flavor::Ringluster {
             install_ours(&private)?;
         }
+        if node.has_own_configuration() {
+            let volfile = match addressing {
+                Addressing::V4 => format!("{DAEMON_VOLFILE}end-volume\n"),
+                Addressing::Both => format!("{DAEMON_VOLFILE}{INET6}end-volume\n"),
+            };
+            let etc = private.join("etc");
+            fs::create_dir_all(&etc)?;
+            fs::write(etc.join("glusterd.vol"), volfile).context("glusterd.vol")?;
+        }
         Ok(node)
+    }
+
+    /// Whether its `/etc/glusterfs` is not the real machine's.
+    fn has_own_configuration(&self) -> bool {
+        self.flavor == Flavor::Ringluster || self.addressing == Addressing::Both
     }
 
     /// The user's line: workers ask themselves, the manager the first worker.
@@ -158,12 +186,12 @@ impl Node {
         if self.host.is_some() {
             return Err(fail(format!("{} is switched on already", self.name)));
         }
-        let hosts_file = hosts_file(lab)?;
+        let hosts_file = hosts_file(lab, self.addressing)?;
         let machine = Machine {
             name: &self.name,
             last: self.last(),
             hosts_file: &hosts_file,
-            setup: &self.setup(lab),
+            setup: &self.setup(lab)?,
         };
         let host = lab.boot(&machine)?;
         if self.number != MANAGER {
@@ -175,19 +203,27 @@ impl Node {
 
     /// Shell lines that give it its own `/mnt`, `/etc/fstab` and, for our flavour, our programs under their installed
     /// names. `/usr/sbin` is covered as a whole because some of the C implementation's names are links to one file.
-    fn setup(&self, lab: &Lab) -> String {
+    fn setup(&self, lab: &Lab) -> Result<String> {
         let private = lab.private_dir(&self.name);
         let dir = private.display();
         let mut lines = format!(
             "mount --bind '{dir}/mnt' /mnt\n[ -e /etc/fstab ] || : > /etc/fstab\nmount --bind '{dir}/fstab' /etc/fstab\n"
         );
-        if self.flavor == Flavor::Ringluster {
+        if self.has_own_configuration() {
             lines.push_str(&format!(
-                "mkdir -p /etc/glusterfs\nmount --bind '{dir}/etc' /etc/glusterfs\n\
-                 mount -t overlay programs -o 'lowerdir={dir}/sbin:/usr/sbin' /usr/sbin\n"
+                "mkdir -p /etc/glusterfs\nmount --bind '{dir}/etc' /etc/glusterfs\n"
             ));
         }
-        lines
+        if self.flavor == Flavor::Ringluster {
+            lines.push_str(&format!(
+                "mount -t overlay programs -o 'lowerdir={dir}/sbin:/usr/sbin' /usr/sbin\n"
+            ));
+        }
+        if self.addressing == Addressing::Both {
+            let address = lab.network()?.address6(self.last());
+            lines.push_str(&format!("ip addr add {address}/64 dev eth0 nodad\n"));
+        }
+        Ok(lines)
     }
 
     fn mount_disk(&self, lab: &Lab, host: &Host) -> Result<()> {
@@ -220,21 +256,28 @@ fn address_of(number: usize) -> u8 {
 }
 
 /// Every machine knows every other by name, as in the user's `/etc/hosts`.
-fn hosts_file(lab: &Lab) -> Result<String> {
+fn hosts_file(lab: &Lab, addressing: Addressing) -> Result<String> {
     let network = lab.network()?;
     let mut text = String::from("127.0.0.1 localhost\n::1 localhost\n");
     for number in 1..=WORKERS {
-        text.push_str(&format!("{} {}\n", network.address(address_of(number)), worker(number)));
+        let (name, last) = (worker(number), address_of(number));
+        let both = match addressing {
+            Addressing::V4 => String::new(),
+            Addressing::Both => {
+                text.push_str(&format!("{} {name}-v6 {name}-both\n", network.address6(last)));
+                format!(" {name}-both")
+            }
+        };
+        text.push_str(&format!("{} {name}{both}\n", network.address(last)));
     }
     text.push_str(&format!("{} manager\n", network.address(address_of(MANAGER))));
     Ok(text)
 }
 
-/// Links to our programs under the names of an installed system, and the daemon's configuration.
+/// Links to our programs under the names of an installed system.
 fn install_ours(private: &Path) -> Result<()> {
-    let (programs, etc) = (private.join("sbin"), private.join("etc"));
+    let programs = private.join("sbin");
     fs::create_dir_all(&programs)?;
-    fs::create_dir_all(&etc)?;
     for name in binaries::OURS {
         let installed = if name == "mount-glusterfs" {
             "mount.glusterfs"
@@ -243,7 +286,7 @@ fn install_ours(private: &Path) -> Result<()> {
         };
         symlink(binaries::our(name)?, programs.join(installed)).context(installed)?;
     }
-    fs::write(etc.join("glusterd.vol"), DAEMON_VOLFILE).context("glusterd.vol")
+    Ok(())
 }
 
 #[cfg(test)]
