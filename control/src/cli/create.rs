@@ -2,7 +2,7 @@
 
 use datapath::wire::OldDict;
 
-use super::words::{CREATE, Pattern, WordError};
+use super::words::{CREATE, Pattern, WordError, is_host};
 
 /// A volume to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +153,10 @@ fn check_brick(brick: &str, pattern: &Pattern) -> Result<String, WordError> {
                        (0.0.0.0 to 0.255.255.255).";
         return Err(WordError::because(pattern, message));
     }
+    if !is_host(host) {
+        let message = format!("internet address '{host}' does not conform to standards");
+        return Err(WordError::Refused(message));
+    }
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     Ok(format!("{host}:/{}", parts.join("/")))
 }
@@ -211,6 +215,12 @@ mod tests {
         );
         assert_eq!(message("v w1:/a w1:/a"), "Found duplicate exports w1:/a");
         assert!(message("v 127.0.0.1:/a").starts_with("Please provide a valid hostname/ip"));
+        let brackets = "internet address '[fd00::1]' does not conform to standards";
+        assert_eq!(
+            create("v replica 2 [fd00::1]:/a fd00::2:/a"),
+            Err(WordError::Refused(brackets.to_owned()))
+        );
+        assert!(create("v replica 2 fd00::1:/a fe80::2%eth0:/a").is_ok());
         assert!(matches!(create("v disperse 3 w1:/a"), Err(WordError::Unsupported(_))));
     }
 }

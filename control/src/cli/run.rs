@@ -91,6 +91,10 @@ pub(super) fn word_error(error: &WordError) -> Answer {
             let message = message.as_ref().map(|m| format!("{m}\n")).unwrap_or_default();
             Answer::err(format!("{message}\nUsage:\n{spelling}\n\n"))
         }
+        WordError::Host { spelling, host } => {
+            Answer::err(format!("\nUsage:\n{spelling}\n\n{host} is an invalid address\n"))
+        }
+        WordError::Refused(why) => Answer::err(format!("{why}\n")),
         WordError::Unsupported(command) => Answer::err(format!("{command}: not supported by this version\n")),
     }
 }

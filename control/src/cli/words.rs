@@ -244,6 +244,10 @@ pub(super) enum WordError {
         spelling: &'static str,
         message: Option<String>,
     },
+    /// What should be a host is neither an address nor a name.
+    Host { spelling: &'static str, host: String },
+    /// The command is understood, and something it names cannot be.
+    Refused(String),
     /// The command is GlusterFS's, but not (yet) carried out by this program.
     Unsupported(String),
 }
@@ -298,6 +302,17 @@ pub(super) fn parse(words: &[&str]) -> Parsed {
     }
 }
 
+/// Whether a word may be a host: an address, an IPv6 one with its scope at most and without brackets, or a name.
+pub(super) fn is_host(word: &str) -> bool {
+    let address = word.split_once('%').map_or(word, |(address, _)| address);
+    if address.parse::<std::net::Ipv6Addr>().is_ok() {
+        return true;
+    }
+    let plain = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    word.split('.').all(plain) && end(word.chars().next()) && end(word.chars().next_back())
+}
+
 fn unrecognized(word: &str, position: usize) -> Parsed {
     Err(WordError::Unrecognized {
         word: word.to_owned(),
@@ -310,6 +325,10 @@ fn peer(words: &[&str]) -> Parsed {
         ["help"] => Ok(Command::PeerHelp),
         ["status"] => Ok(Command::PeerStatus),
         ["status", ..] => Err(WordError::usage(&PEER_STATUS)),
+        ["probe", host] if !is_host(host) => Err(WordError::Host {
+            spelling: PEER_PROBE.spelling,
+            host: (*host).to_owned(),
+        }),
         ["probe", host] => Ok(Command::PeerProbe {
             host: (*host).to_owned(),
         }),
@@ -529,6 +548,25 @@ mod tests {
             words("volume rebalance v status"),
             Err(WordError::Unsupported(_))
         ));
+    }
+
+    #[test]
+    fn hosts_are_what_glusterfs_takes_for_them() {
+        for host in [
+            "w1",
+            "w_1.example",
+            "10.0.0",
+            "10.78.9.300",
+            "fd00::1",
+            "fe80::1%eth0",
+            "a-b",
+        ] {
+            assert!(is_host(host), "{host}");
+        }
+        for other in ["[fd00::1]", "w!1", "fd00::zz", "a..b", "-a", "a-", "", ".", "a b"] {
+            assert!(!is_host(other), "{other}");
+        }
+        assert!(matches!(words("peer probe [fd00::1]"), Err(WordError::Host { .. })));
     }
 
     #[test]
