@@ -197,6 +197,7 @@ impl Inner {
             revision: state.revision,
             max_op_version: MAX_OP_VERSION,
             you: caller.to_string(),
+            addresses: super::liveness::own_addresses(),
         }
     }
 

@@ -71,6 +71,24 @@ struct Link {
     connecting: RefCell<Option<Connecting>>,
 }
 
+/// From which addresses each node calls. Whoever was found by a name of a node may say them: two nodes that know each
+/// other by names of different kinds would else refuse each other.
+#[derive(Default)]
+struct Callers(RefCell<HashMap<Gfid, Vec<IpAddr>>>);
+
+impl Callers {
+    /// Addresses that this machine has too (of bridges, say) tell nothing.
+    fn learn(&self, uuid: Gfid, mut addresses: Vec<IpAddr>) {
+        // A node of an earlier release says nothing when it is found.
+        if addresses.is_empty() {
+            return;
+        }
+        let mine = datapath::sys::host::interface_addresses().unwrap_or_default();
+        addresses.retain(|address| !mine.contains(address));
+        self.0.borrow_mut().insert(uuid, addresses);
+    }
+}
+
 /// All connections of a node to others.
 pub(super) struct Links {
     resolver: Resolver,
@@ -78,7 +96,9 @@ pub(super) struct Links {
     /// Where a node was last reached: tried first.
     last: Rc<RefCell<HashMap<Gfid, SocketAddr>>>,
     /// Addresses nodes call from, as they said themselves.
-    own: RefCell<HashMap<Gfid, Vec<IpAddr>>>,
+    own: Rc<Callers>,
+    /// Nodes that have not answered and are looked for anew.
+    lost: RefCell<BTreeSet<Gfid>>,
     /// Cut off, for tests of partitions.
     cut: Cell<bool>,
 }
@@ -89,7 +109,8 @@ impl Links {
             resolver,
             links: RefCell::default(),
             last: Rc::default(),
-            own: RefCell::default(),
+            own: Rc::default(),
+            lost: RefCell::default(),
             cut: Cell::new(false),
         }
     }
@@ -115,7 +136,7 @@ impl Links {
             Some(connecting) => connecting,
             None => {
                 let last = self.last.borrow().get(&target.uuid).copied();
-                let connecting = connect(self.resolver.clone(), target.clone(), last)
+                let connecting = connect(self.resolver.clone(), self.own.clone(), target.clone(), last)
                     .boxed_local()
                     .shared();
                 *link.connecting.borrow_mut() = Some(connecting.clone());
@@ -146,6 +167,32 @@ impl Links {
         }
     }
 
+    /// A node keeps silent: it is looked for anew, by all its addresses. Its requests go on for now; they may take long,
+    /// and a busy node is not a dead one.
+    pub fn lose(&self, uuid: Gfid) {
+        self.drop_lane(uuid, Lane::Raft);
+        self.lost.borrow_mut().insert(uuid);
+    }
+
+    /// A node answers. If it had kept silent, it may have been found at another address: the connection for requests may
+    /// lead to one that is cut off, where nobody would ever answer. It is tried, and ended if that is so.
+    pub fn found(&self, uuid: Gfid) {
+        if !self.lost.borrow_mut().remove(&uuid) {
+            return;
+        }
+        let link = self.links.borrow().get(&(uuid, Lane::Requests)).cloned();
+        let Some(client) = link.and_then(|link| link.client.borrow().clone()) else {
+            return;
+        };
+        rt::spawn(async move {
+            let answer = client.call(CLUSTER, Procedure::Hello as u32, b"", INTRODUCTION).await;
+            if let Err(why) = answer {
+                tracing::info!("the connection to {uuid} for requests is given up: {why}");
+                client.close();
+            }
+        });
+    }
+
     fn drop_link(&self, uuid: Gfid) {
         self.drop_lane(uuid, Lane::Raft);
         self.drop_lane(uuid, Lane::Requests);
@@ -155,19 +202,18 @@ impl Links {
     pub fn forget(&self, uuid: Gfid) {
         self.drop_link(uuid);
         self.last.borrow_mut().remove(&uuid);
-        self.own.borrow_mut().remove(&uuid);
+        self.own.0.borrow_mut().remove(&uuid);
+        self.lost.borrow_mut().remove(&uuid);
     }
 
-    /// Remembers from which addresses a node calls. Those that this machine has too (of bridges, say) tell nothing.
-    pub fn learn(&self, uuid: Gfid, mut addresses: Vec<IpAddr>) {
-        let mine = datapath::sys::host::interface_addresses().unwrap_or_default();
-        addresses.retain(|address| !mine.contains(address));
-        self.own.borrow_mut().insert(uuid, addresses);
+    /// Remembers from which addresses a node calls.
+    pub fn learn(&self, uuid: Gfid, addresses: Vec<IpAddr>) {
+        self.own.learn(uuid, addresses);
     }
 
     /// The addresses at which a node was reached or from which it calls, as far as they are known.
     pub fn known_addresses(&self, uuid: Gfid) -> BTreeSet<IpAddr> {
-        let mut all: BTreeSet<IpAddr> = self.own.borrow().get(&uuid).into_iter().flatten().copied().collect();
+        let mut all: BTreeSet<IpAddr> = self.own.0.borrow().get(&uuid).into_iter().flatten().copied().collect();
         all.extend(self.last.borrow().get(&uuid).map(|address| address.ip().to_canonical()));
         all
     }
@@ -218,7 +264,7 @@ impl Links {
             if self.cut.get() {
                 return Err(Fault::Connect("cut off".to_owned()));
             }
-            let client = connect(self.resolver.clone(), target.clone(), None).await;
+            let client = connect(self.resolver.clone(), self.own.clone(), target.clone(), None).await;
             let client = client.map_err(Fault::Connect)?;
             let answer = client.call(CLUSTER, procedure as u32, &body, limit).await;
             answer.map(|answer| (answer, client)).map_err(Fault::Call)
@@ -260,17 +306,22 @@ impl std::fmt::Display for Fault {
 
 /// Connects to the first address of any of the names that accepts: the last good one at once, the others a little later
 /// each.
-async fn connect(resolver: Resolver, target: Target, last: Option<SocketAddr>) -> Result<Client, String> {
+async fn connect(
+    resolver: Resolver,
+    callers: Rc<Callers>,
+    target: Target,
+    last: Option<SocketAddr>,
+) -> Result<Client, String> {
     let mut attempts: FuturesUnordered<LocalBoxFuture<'_, Result<Client, String>>> = FuturesUnordered::new();
     if let Some(address) = last {
-        attempts.push(connect_address(address, target.uuid).boxed_local());
+        attempts.push(connect_address(address, target.uuid, &callers).boxed_local());
     }
     for (place, host) in (u32::from(last.is_some())..).zip(&target.hosts) {
-        let (resolver, target) = (&resolver, &target);
+        let (resolver, callers, target) = (&resolver, &callers, &target);
         attempts.push(
             async move {
                 rt::sleep(STAGGER * place).await;
-                connect_host(resolver, host, target).await
+                connect_host(resolver, callers, host, target).await
             }
             .boxed_local(),
         );
@@ -288,13 +339,13 @@ async fn connect(resolver: Resolver, target: Target, last: Option<SocketAddr>) -
     }
 }
 
-async fn connect_host(resolver: &Resolver, host: &str, target: &Target) -> Result<Client, String> {
+async fn connect_host(resolver: &Resolver, callers: &Callers, host: &str, target: &Target) -> Result<Client, String> {
     let addresses = resolver.resolve(host).await.map_err(|e| e.to_string())?;
     let attempts: FuturesUnordered<_> = (0u32..)
         .zip(addresses)
         .map(|(place, address)| async move {
             rt::sleep(STAGGER * place).await;
-            connect_address(SocketAddr::new(address, target.port), target.uuid).await
+            connect_address(SocketAddr::new(address, target.port), target.uuid, callers).await
         })
         .collect();
     futures_util::pin_mut!(attempts);
@@ -310,7 +361,7 @@ async fn connect_host(resolver: &Resolver, host: &str, target: &Target) -> Resul
 
 /// Connects to an address and, if it is known who should be there, asks who is: an address may belong to another node now,
 /// or a name mean another one here.
-async fn connect_address(address: SocketAddr, uuid: Gfid) -> Result<Client, String> {
+async fn connect_address(address: SocketAddr, uuid: Gfid, callers: &Callers) -> Result<Client, String> {
     let to = Address::Tcp(address);
     let client = match rt::timeout(CONNECT, Stream::connect(&to)).await {
         Ok(Ok(stream)) => Client::over(stream, Rc::new(|_| ())),
@@ -323,8 +374,34 @@ async fn connect_address(address: SocketAddr, uuid: Gfid) -> Result<Client, Stri
     let answer = client.call(CLUSTER, Procedure::Hello as u32, b"", INTRODUCTION).await;
     let body = answer.map_err(|e| format!("{address}: {e}"))?;
     match wire::decode::<Answer<HelloAnswer>>(body) {
-        Ok((Ok(hello), _)) if hello.uuid == uuid => Ok(client),
+        Ok((Ok(hello), _)) if hello.uuid == uuid => {
+            callers.learn(uuid, hello.addresses);
+            Ok(client)
+        }
         Ok((Ok(hello), _)) => Err(format!("{address}: there is {} instead", hello.uuid)),
         Ok((Err(e), _)) | Err(e) => Err(format!("{address}: {e}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_calls_from_where_it_said_last() {
+        let callers = Callers::default();
+        let (node, address) = (Gfid([7; 16]), |text: &str| -> IpAddr { text.parse().unwrap() });
+        let mine = address("127.0.0.1");
+        callers.learn(node, vec![address("192.0.2.1"), address("2001:db8::1"), mine]);
+        let known = || callers.0.borrow().get(&node).cloned().unwrap_or_default();
+        assert_eq!(
+            known(),
+            [address("192.0.2.1"), address("2001:db8::1")],
+            "this machine has the last one"
+        );
+        callers.learn(node, Vec::new());
+        assert_eq!(known().len(), 2, "nothing was said");
+        callers.learn(node, vec![address("192.0.2.9")]);
+        assert_eq!(known(), [address("192.0.2.9")]);
     }
 }

@@ -2,6 +2,7 @@
 //! daemon wants to know of every peer.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -95,14 +96,15 @@ impl Inner {
         let was = self.heard.borrow().get(&peer.uuid).copied();
         match result {
             Ok(()) => {
+                self.links.found(peer.uuid);
                 if self.heard.borrow_mut().insert(peer.uuid, Instant::now()).is_none() {
                     tracing::info!("peer {} ({name}) is connected", peer.uuid);
                 }
             }
             Err(e) => {
-                // Its host may have vanished without a word: look for it anew, by all its addresses.
+                // Its host may have vanished without a word.
                 if matches!(e, ClusterError::Uncertain(_)) {
-                    self.links.drop_lane(peer.uuid, Lane::Raft);
+                    self.links.lose(peer.uuid);
                 }
                 if was.is_some_and(|was| was.elapsed() > SILENCE) {
                     self.heard.borrow_mut().remove(&peer.uuid);
@@ -188,9 +190,14 @@ pub(super) fn pong(inner: &Rc<Inner>, from: Gfid) -> Pong {
     if !inner.connected(from) && inner.state().peer(from).is_some() {
         inner.ping_soon.notify_waiters();
     }
-    let addresses = datapath::sys::host::interface_addresses().unwrap_or_default();
     Pong {
         uuid: inner.identity.borrow().uuid,
-        addresses: addresses.into_iter().filter(|address| !address.is_loopback()).collect(),
+        addresses: own_addresses(),
     }
+}
+
+/// The addresses this machine may call from.
+pub(super) fn own_addresses() -> Vec<IpAddr> {
+    let addresses = datapath::sys::host::interface_addresses().unwrap_or_default();
+    addresses.into_iter().filter(|address| !address.is_loopback()).collect()
 }

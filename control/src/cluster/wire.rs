@@ -4,6 +4,8 @@
 //! ("RING"), which none of GlusterFS's programs has (wire-protocol.md 2.1), version 1. A body is the length of a JSON text
 //! (u32, big-endian), that text, and a payload of bytes whose meaning the procedure knows.
 
+use std::net::IpAddr;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use datapath::wire::Gfid;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
@@ -96,6 +98,9 @@ pub(super) struct HelloAnswer {
     pub max_op_version: u32,
     /// The caller's address as the node sees it.
     pub you: String,
+    /// From which addresses the node may call.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Membership's question.
@@ -250,6 +255,28 @@ mod tests {
         assert!(text.contains("from"), "{text}");
         let huge = Bytes::from_static(&[0xff; 64]);
         assert!(decode::<Ping>(huge).unwrap_err().to_string().contains("4294967295"));
+    }
+
+    #[test]
+    fn a_node_of_an_earlier_release_is_understood() {
+        let own = HelloAnswer {
+            cluster: Gfid::NULL,
+            uuid: Gfid::NULL,
+            raft_id: 7,
+            port: 24_007,
+            peers: 0,
+            volumes: 0,
+            revision: 1,
+            max_op_version: 100_000,
+            you: "10.0.0.1".into(),
+            addresses: vec!["fd00::2".parse().unwrap()],
+        };
+        assert_eq!(decode::<HelloAnswer>(encode(&own, b"").unwrap()).unwrap().0, own);
+        let mut text = serde_json::to_value(&own).unwrap();
+        text.as_object_mut().unwrap().remove("addresses");
+        let old = decode::<HelloAnswer>(encode(&text, b"").unwrap()).unwrap().0;
+        assert_eq!(old.you, own.you);
+        assert!(old.addresses.is_empty());
     }
 
     #[test]
