@@ -89,7 +89,12 @@ pub const ALL: &[Scenario] = &[
 
 /// Scenarios that run only when they are named: what they show is either shown in short by one of [`ALL`], too, or
 /// takes longer than a suite that runs for every change may take.
-pub const BY_NAME: &[Scenario] = &[six_lab::SCENARIO, six_servers::EVERY_ROW, six_servers::SURVIVORS];
+pub const BY_NAME: &[Scenario] = &[
+    six_lab::SCENARIO,
+    six_full_disk::SCENARIO,
+    six_servers::EVERY_ROW,
+    six_servers::SURVIVORS,
+];
 
 /// A scenario by name.
 #[must_use]

@@ -28,14 +28,22 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 fn run() -> Result<()> {
     let mut six = SixServers::with_addresses(common::flavor(), Addressing::Both)?;
+    let begin = Instant::now();
+    let done = |what: &str| println!("   {:5.1?} {what}", begin.elapsed());
     probe(&six).context("peer probe")?;
+    done("probed");
     create(&six).context("volume create")?;
     mount(&six).context("mount")?;
     written_and_read(&six, "first")?;
+    done("volume made, mounted, written and read");
     brick_dies(&mut six).context("a brick named by an IPv6 address dies")?;
+    done("a brick died and was healed");
     other_address(&mut six).context("the address a brick is reached by is cut off")?;
+    done("a brick is reached by its other address");
     peer_by_other_name(&mut six).context("the address a peer is reached by is cut off")?;
+    done("a peer is reached by its other name");
     server_away(&mut six).context("the volfile server named by an IPv6 address is gone")?;
+    done("mounted by the backup server");
     written_and_read(&six, "last")?;
     six.expect_identical(HEAL_LIMIT)?;
     six.finish()
@@ -175,10 +183,15 @@ fn brick_dies(six: &mut SixServers) -> Result<()> {
 /// Whether the manager's client has a connection to a brick at this address.
 fn is_used(six: &SixServers, address: IpAddr) -> Result<bool> {
     let client = six.process(MANAGER, Role::Client)?;
+    let host = match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        // Without brackets the last number is taken for a port.
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    };
     let sockets = six
         .command(MANAGER, "ss")?
         .args(["-Htnp", "state", "established", "dst"])
-        .arg(address.to_string())
+        .arg(host)
         .run()?;
     let owner = format!("pid={},", client.pid);
     // Management daemons have a port of their own.
@@ -224,8 +237,9 @@ fn peer_by_other_name(six: &mut SixServers) -> Result<()> {
         let connected = text.matches("Peer in Cluster (Connected)").count();
         Ok((connected == WORKERS - 1).then_some(()))
     })?;
-    six.gluster(1, &["volume", "set", VOLUME, "network.probe-timeout", "600"])?
-        .run()?;
+    // What daemons ask each other must not wait for the connection that was cut either.
+    let set = six.gluster(1, &["volume", "set", VOLUME, "network.probe-timeout", "600"])?;
+    set.limit(LIMIT).run()?;
     let seen = six
         .gluster(6, &["volume", "get", VOLUME, "network.probe-timeout"])?
         .run()?;

@@ -1,7 +1,8 @@
 //! A disk that stays full for longer than the brick's health check waits: the brick's process goes on, and the brick is
 //! used again once there is room. (GlusterFS's ends, and nothing starts it again.)
 
-use super::common::{HEAL_LIMIT, expect_content, pattern};
+use super::common::{self, HEAL_LIMIT, expect_content, pattern};
+use super::{Need, Scenario};
 use crate::lab::SixServers;
 use crate::lab::error::{Context, Result, ensure, fail};
 use crate::lab::run::wait_for;
@@ -11,6 +12,19 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// The same on a cluster of its own.
+pub const SCENARIO: Scenario = Scenario {
+    name: "six_full_disk",
+    about: "a disk that stays full over several health checks (also part of six_faults)",
+    needs: &[Need::Ours],
+    seconds: 200,
+    run: || {
+        let mut six = SixServers::start(common::flavor())?;
+        stays_full(&mut six)?;
+        six.finish()
+    },
+};
 
 /// Whose disk it is.
 const VICTIM: usize = 2;
@@ -53,7 +67,9 @@ pub fn stays_full(six: &mut SixServers) -> Result<()> {
     let row = six.status(1)?;
     let online = row.get(VICTIM - 1).is_some_and(|row| row.online);
     ensure(online, "the brick with the full disk is not online")?;
-    fs::remove_file(&rest).context(rest.display())?;
+    if rest.exists() {
+        fs::remove_file(&rest).context(rest.display())?;
+    }
     repair(six)?;
     wait_for("a check finds room", CHECK_LIMIT, || Ok(is_stamp(&stamp).then_some(())))?;
     used_again(six, files)?;
@@ -74,12 +90,16 @@ fn is_stamp(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|meta| meta.len() == STAMP)
 }
 
-/// Takes the blocks that are too few for the filler's extents.
+/// Takes the blocks that are too few for the filler's extents, if there are any.
 fn fill_the_rest(six: &SixServers) -> Result<PathBuf> {
     let path = six.host(VICTIM)?.outside(Path::new(DISK)).join("rest");
-    let mut file = File::create(&path).context(path.display())?;
+    let append = || -> std::io::Result<()> {
+        let mut file = File::options().create(true).append(true).open(&path)?;
+        file.write_all(&[1; 4096])?;
+        file.sync_all()
+    };
     for _ in 0..4096 {
-        if let Err(error) = file.write_all(&[1; 4096]).and_then(|()| file.sync_all()) {
+        if let Err(error) = append() {
             let full = error.raw_os_error() == Some(libc::ENOSPC);
             return if full {
                 Ok(path)

@@ -101,7 +101,7 @@ fn half_is_gone(six: &mut SixServers) -> Result<()> {
     refused(six, 2, &set, REFUSED)?;
     refused(six, 1, &["volume", "start", VOLUME, "force"], REFUSED)?;
     refused(six, 3, &["volume", "stop", VOLUME], REFUSED)?;
-    refused(six, 2, &["peer", "detach", "worker6", "force"], PEERS_REFUSED)?;
+    refused(six, 2, &["peer", "probe", "worker6"], PEERS_REFUSED)?;
     let touch = six.command(MANAGER, "touch")?.arg(Path::new(DATA).join("nobody"));
     ensure(
         !touch.limit(Duration::from_secs(20)).succeeds(),
