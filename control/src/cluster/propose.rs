@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use openraft::error::{ClientWriteError, RaftError};
+use openraft::error::{ClientWriteError, Fatal, RaftError};
 
 use super::Inner;
 use super::links::Lane;
@@ -117,6 +117,10 @@ impl Inner {
             }),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(ClusterError::NoQuorum),
             Ok(Err(RaftError::APIError(e))) => Err(ClusterError::Failed(e.to_string())),
+            // The leader is being taken out of the cluster, or ends.
+            Ok(Err(RaftError::Fatal(Fatal::Stopped))) => {
+                Err(ClusterError::Uncertain("the leader has stopped".to_owned()))
+            }
             Ok(Err(RaftError::Fatal(e))) => Err(ClusterError::Storage(e.to_string())),
             Err(_) => Err(ClusterError::Uncertain("no majority has stored it in time".to_owned())),
         }
