@@ -15,12 +15,13 @@ use super::metadata::attributes_differ;
 use super::moved::Place;
 use super::plan::Plan;
 use super::undo::Undo;
+use super::unfinished::Undoing;
 use crate::errno::{Errno, FsResult};
 use crate::replicate::locking::LockObject;
 use crate::replicate::lookup::{Found, having, states_of};
 use crate::replicate::name_ops::WHOLE_RANGE;
 use crate::replicate::pending::{Counters, Slot};
-use crate::replicate::readable::{Claim, claim};
+use crate::replicate::readable::{Claim, claim, judge};
 use crate::replicate::{Answers, BrickSet, ReplicaSet};
 use crate::wire::auth::{GlusterfsCred, utime};
 use crate::wire::fop::{
@@ -65,6 +66,13 @@ fn is_private(dir: Gfid, name: &[u8]) -> bool {
                 || name == b".trashcan"
                 || name == b".landfill"
                 || name.starts_with(b".glusterfs-anonymous-inode-")))
+}
+
+/// Whether two of `bricks` have other inodes under a name.
+fn have_differently(bricks: BrickSet, seen: &Answers<Iatt2Rsp>) -> bool {
+    let gfid = |b: usize| seen.get(b).map(|r| r.prestat.gfid);
+    let first = bricks.lowest().and_then(gfid);
+    bricks.iter().any(|b| gfid(b) != first)
 }
 
 impl ReplicaSet {
@@ -257,17 +265,24 @@ impl ReplicaSet {
                 Claim::Several | Claim::Nobody => seen.ok(),
             },
         };
-        let holders = trusted & seen.ok();
+        let mut holders = trusted & seen.ok();
+        if have_differently(holders, &seen) {
+            let accused = holders - judge(&inspection.found.said).data;
+            if !accused.is_empty() {
+                return Ok(Outcome::SplitBrain);
+            }
+            match self.undo_rename(&seen, holders, lock).await? {
+                Undoing::Keep(kept) => holders = kept,
+                Undoing::Wait => return Ok(Outcome::Pending),
+                Undoing::SplitBrain => return Ok(Outcome::SplitBrain),
+            }
+        }
         let Some(model) = holders.lowest() else {
             // No authority has the name: it was removed while the others were away.
             return self.remove_everywhere(dir, name, &seen, &lock.cred).await;
         };
         let stat = seen.get(model).map(|r| r.prestat).ok_or(Errno::EIO)?;
-        if stat.gfid.is_null()
-            || holders
-                .iter()
-                .any(|b| seen.get(b).is_some_and(|r| r.prestat.gfid != stat.gfid))
-        {
+        if stat.gfid.is_null() {
             return Ok(Outcome::SplitBrain);
         }
         let other: BrickSet = seen

@@ -13,6 +13,7 @@ mod metadata;
 mod moved;
 pub mod plan;
 mod undo;
+mod unfinished;
 
 pub use crawl::CrawlSummary;
 pub use daemon::{CrawlKind, CrawlRecord, HealCommand, HealDaemon};
