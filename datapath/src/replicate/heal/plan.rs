@@ -228,12 +228,18 @@ impl Evidence<'_> {
                 None => Plan::SplitBrain,
             };
         }
-        let witness = sources
-            .iter()
-            .filter(|&b| self.witness(b, slot) != 0)
-            .max_by_key(|&b| (self.stat(b).ctime, self.stat(b).ctime_nsec, std::cmp::Reverse(b)));
-        let chosen = witness.or_else(|| self.newest_changed(sources)).unwrap_or(0);
-        if witness.is_some() || sources.iter().any(|b| differs(chosen, b)) {
+        let witnessed = |b: usize| self.witness(b, slot) != 0;
+        // A dirty mark tells that copies may differ, not which is the last: the change time does, which never goes back on
+        // a brick. A brick that lacks a change may be the only one with a mark.
+        let chosen = match sources.iter().any(witnessed) {
+            true => sources.iter().max_by_key(|&b| {
+                let changed = (self.stat(b).ctime, self.stat(b).ctime_nsec);
+                (changed, witnessed(b), std::cmp::Reverse(b))
+            }),
+            false => self.newest_changed(sources),
+        };
+        let chosen = chosen.unwrap_or(0);
+        if sources.iter().any(|b| differs(chosen, b)) {
             sources = sources.iter().filter(|&b| b == chosen || !differs(chosen, b)).collect();
         }
         if sources == self.participants {
@@ -368,6 +374,10 @@ mod tests {
         }
         fn size(mut self, brick: usize, size: u64) -> Case {
             self.said[brick].as_mut().unwrap().stat.size = size;
+            self
+        }
+        fn changed(mut self, brick: usize, ctime: i64) -> Case {
+            self.said[brick].as_mut().unwrap().stat.ctime = ctime;
             self
         }
         fn written(mut self, brick: usize, mtime: i64) -> Case {
@@ -584,6 +594,17 @@ mod tests {
                 source: 1,
                 sources: set(&[1]),
                 sinks: set(&[0, 2])
+            }
+        );
+        // The mark is on a brick that lacks what the others have.
+        let c = case(3).dirty(0, Slot::Metadata).changed(1, 9).changed(2, 9);
+        let plan = c.evidence().metadata(|a, b| (a == 0) != (b == 0));
+        assert_eq!(
+            plan,
+            Plan::Heal {
+                source: 1,
+                sources: set(&[1, 2]),
+                sinks: set(&[0])
             }
         );
         let c = case(3).blame(0, 1, Slot::Metadata);
