@@ -90,6 +90,7 @@ pub const ALL: &[Scenario] = &[
 /// Scenarios that run only when they are named: what they show is either shown in short by one of [`ALL`], too, or
 /// takes longer than a suite that runs for every change may take.
 pub const BY_NAME: &[Scenario] = &[
+    listing_under_kills::SCENARIO,
     six_lab::SCENARIO,
     six_full_disk::SCENARIO,
     six_servers::EVERY_ROW,
