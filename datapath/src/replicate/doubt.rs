@@ -8,15 +8,15 @@ use bytes::Bytes;
 
 use super::entry::ChangedName;
 use super::locking::LockObject;
-use super::lookup::{Found, having, states_of};
+use super::lookup::{Found, having, name_lookup, states_of};
 use super::pending::Slot;
 use super::readable::judge;
 use super::set::ReplicaSet;
 use super::{Answers, BrickSet};
 use crate::errno::{Errno, FsResult};
+use crate::wire::Gfid;
 use crate::wire::auth::GlusterfsCred;
-use crate::wire::fop::{Iatt2Rsp, LookupReq};
-use crate::wire::{Dict, Gfid, Value};
+use crate::wire::fop::Iatt2Rsp;
 
 /// How long somebody may be at work under the name: he makes the bricks alike, or leaves a mark.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,12 +67,7 @@ impl ReplicaSet {
 
     async fn mark_doubt_locked(&self, dir: Gfid, name: &Bytes, on: BrickSet, cred: &GlusterfsCred) -> FsResult<()> {
         self.quorum_of(on)?;
-        let req = LookupReq {
-            pargfid: dir,
-            bname: name.clone(),
-            xdata: Dict::new().with("gfidless-lookup", Value::Int(1)),
-            ..LookupReq::default()
-        };
+        let req = name_lookup(dir, name);
         let answers = self.ask(on, |_, s| s.call(cred, &req)).await;
         if !(answers.failed() - answers.failed_with(Errno::ENOENT)).is_empty() {
             return Err(answers.errno());

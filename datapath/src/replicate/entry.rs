@@ -447,18 +447,19 @@ impl ReplicaSet {
             verdict = verdict.and_then(|()| self.on_record(missed, recorded & self.still_in(sessions)));
             self.inode(gfid).need_refresh();
         } else if optimistic && !worth_recording {
+            // Below quorum and without a pre-op.
             self.mark_metadata(gfid, ok, cred).await;
+            self.inode(gfid).need_refresh();
         }
         verdict.map(|()| answers)
     }
 
-    /// A change of attributes that was below quorum and had no pre-op: those that did it are marked, so that heal compares
-    /// them with the others.
-    async fn mark_metadata(&self, gfid: Gfid, did: BrickSet, cred: &GlusterfsCred) {
+    /// Marks the attributes on `bricks` dirty, so that heal compares them with those of the others. Returns where that
+    /// worked.
+    pub(super) async fn mark_metadata(&self, gfid: Gfid, bricks: BrickSet, cred: &GlusterfsCred) -> BrickSet {
         let dirty = Some(Counters::in_slot(Slot::Metadata, 1));
         let dict = self.0.keys.operand(dirty, |_| Counters::ZERO);
-        self.xattrop(gfid, did, dict, Dict::null(), cred).await;
-        self.inode(gfid).need_refresh();
+        self.xattrop(gfid, bricks, dict, Dict::null(), cred).await
     }
 
     /// Runs `work` in the background; [`ReplicaSet::background_done`] waits for it.

@@ -274,6 +274,16 @@ pub(super) fn states_of(answers: &Answers<Iatt2Rsp>) -> Vec<(usize, Option<Gfid>
         .collect()
 }
 
+/// Asks what is under a name on a brick, also of an inode that has lost its gfid.
+pub(super) fn name_lookup(dir: Gfid, name: &Bytes) -> LookupReq {
+    LookupReq {
+        pargfid: dir,
+        bname: name.clone(),
+        xdata: Dict::new().with("gfidless-lookup", Value::Int(1)),
+        ..LookupReq::default()
+    }
+}
+
 /// The bricks that have `state` under a name.
 pub(super) fn having(answers: &Answers<Iatt2Rsp>, state: Option<Gfid>) -> BrickSet {
     let states = states_of(answers).into_iter();

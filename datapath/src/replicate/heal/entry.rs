@@ -18,7 +18,7 @@ use super::undo::Undo;
 use super::unfinished::Undoing;
 use crate::errno::{Errno, FsResult};
 use crate::replicate::locking::LockObject;
-use crate::replicate::lookup::{Found, having, states_of};
+use crate::replicate::lookup::{Found, having, name_lookup, states_of};
 use crate::replicate::name_ops::WHOLE_RANGE;
 use crate::replicate::pending::{Counters, Slot};
 use crate::replicate::readable::{Claim, claim, judge};
@@ -238,13 +238,7 @@ impl ReplicaSet {
 
     async fn heal_name_locked(&self, inspection: Inspection<'_>, name: &Bytes, lock: &Held) -> FsResult<Outcome> {
         let dir = inspection.dir;
-        let xdata = Dict::new().with("gfidless-lookup", Value::Int(1));
-        let req = LookupReq {
-            pargfid: dir,
-            bname: name.clone(),
-            xdata,
-            ..LookupReq::default()
-        };
+        let req = name_lookup(dir, name);
         let (still, seen) = join(
             self.still_authorised(inspection, lock.on),
             self.ask(lock.on, |_, s| s.call(&lock.cred, &req)),
@@ -511,10 +505,11 @@ impl ReplicaSet {
     /// operation succeeded and its client lived to tell: the inodes of names that differ are marked, before the names
     /// are alike and nothing shows any more where to look.
     async fn mark_attributes(&self, gfid: Gfid, on: BrickSet, cred: &GlusterfsCred) -> FsResult<()> {
-        let dirty = Some(Counters::in_slot(Slot::Metadata, 1));
-        let dict = self.0.keys.operand(dirty, |_| Counters::ZERO);
-        let marked = self.xattrop(gfid, on, dict, Dict::null(), cred).await;
-        if marked == on { Ok(()) } else { Err(Errno::EAGAIN) }
+        if self.mark_metadata(gfid, on, cred).await == on {
+            Ok(())
+        } else {
+            Err(Errno::EAGAIN)
+        }
     }
 
     /// The sources note that `brick` has an empty new inode.

@@ -10,9 +10,10 @@ use super::inspect::Held;
 use crate::errno::{Errno, FsResult};
 use crate::replicate::ReplicaSet;
 use crate::replicate::locking::LockObject;
+use crate::replicate::lookup::name_lookup;
 use crate::wire::auth::GlusterfsCred;
-use crate::wire::fop::{GetxattrReq, LookupReq, RenameReq};
-use crate::wire::{Dict, Gfid, Value};
+use crate::wire::fop::{GetxattrReq, RenameReq};
+use crate::wire::{Dict, Gfid};
 
 /// Where a directory belongs, and by whose word.
 #[derive(Clone, Copy)]
@@ -80,13 +81,7 @@ impl ReplicaSet {
 
     /// What `brick` has under a name.
     async fn gfid_of(&self, brick: usize, dir: Gfid, name: &Bytes, cred: &GlusterfsCred) -> FsResult<Gfid> {
-        let req = LookupReq {
-            pargfid: dir,
-            bname: name.clone(),
-            xdata: Dict::new().with("gfidless-lookup", Value::Int(1)),
-            ..LookupReq::default()
-        };
-        match self.subvol(brick).call(cred, &req).await {
+        match self.subvol(brick).call(cred, &name_lookup(dir, name)).await {
             Ok(rsp) => Ok(rsp.prestat.gfid),
             Err(Errno::ENOENT | Errno::ESTALE) => Ok(Gfid::NULL),
             Err(e) => Err(e),

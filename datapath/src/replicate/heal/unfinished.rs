@@ -7,6 +7,7 @@
 
 use super::inspect::Held;
 use crate::errno::{Errno, FsResult};
+use crate::replicate::lookup::having;
 use crate::replicate::{Answers, BrickSet, ReplicaSet};
 use crate::wire::Gfid;
 use crate::wire::fop::{Iatt2Rsp, LookupReq};
@@ -58,10 +59,7 @@ impl ReplicaSet {
         holders: BrickSet,
         lock: &Held,
     ) -> FsResult<Undoing> {
-        let having = |gfid: Gfid| -> BrickSet {
-            let has = |b: &usize| seen.get(*b).is_some_and(|r| r.prestat.gfid == gfid);
-            holders.iter().filter(has).collect()
-        };
+        let having = |gfid: Gfid| having(seen, Some(gfid)) & holders;
         let gfid_on = |b: usize| seen.get(b).map_or(Gfid::NULL, |r| r.prestat.gfid);
         let Some(first) = holders.lowest().map(gfid_on) else {
             return Ok(Undoing::SplitBrain);
